@@ -1,0 +1,83 @@
+// A layer whose weight a LoRA may change: the base weight as the checkpoint has it, what is merged into it, and what is
+// added beside it at run time. All that lora/ and training/ see of a model is a LayerMap.
+//
+// The base weight is a read-only view of the memory-mapped file; an effective weight is always computed afresh from it,
+// so nothing drifts and "no LoRA" is exactly the base.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/torch.h"
+
+namespace lorikeet {
+
+class Layer;
+
+// Where and how the arithmetic is done: device, and the dtype of activations and prepared weights.
+struct Compute {
+  Device device = torch::kCPU;
+  Dtype dtype = torch::kFloat32;
+};
+
+enum class LayerOp { linear, conv2d, group_norm, layer_norm, embedding };
+
+struct LayerGeometry {
+  LayerOp op = LayerOp::linear;
+  int stride = 1, padding = 0;  // conv2d
+  int groups = 1;               // group_norm: number of groups
+  double eps = 1e-5;            // norms
+};
+
+// What is added to a layer's output at run time. x: the layer's input, the result has the shape of its output.
+using RunTimeTerm = std::function<Tensor(const Layer& layer, const Tensor& x)>;
+
+class Layer {
+ public:
+  // weight: linear [out, in], conv2d [out, in, kh, kw], norms [C], embedding [N, D]; bias: [out] or undefined; any floating dtype, on the CPU.
+  Layer(std::string path, LayerGeometry geometry, Tensor weight, Tensor bias, Compute compute);
+  ~Layer();
+
+  const std::string& path() const { return path_; }               // diffusers' module path, e.g. "unet.mid_block.attentions.0.proj_in"
+  const LayerGeometry& geometry() const { return geometry_; }
+  const Compute& compute() const { return compute_; }
+  const Tensor& base_weight() const { return weight_; }           // as stored; never write to it
+  const Tensor& base_bias() const { return bias_; }               // may be undefined
+
+  // y = op(x, effective weight, effective bias) + sum of the run-time terms.
+  // linear: [..., in] -> [..., out]; conv2d: [B, in, H, W] -> [B, out, H', W'] (channels-last in memory); norms keep the shape.
+  Tensor forward(const Tensor& x) const;
+  Tensor operator()(const Tensor& x) const { return forward(x); }
+
+  // The bare operation with any weight and bias (undefined: none), in their dtype; autograd flows. This is the definition that
+  // forward()'s fast paths must meet.
+  Tensor plain(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
+
+  // Replaces the effective weight and bias (undefined: the base one). float32 on the CPU; converted and packed here.
+  void set_merged(Tensor weight, Tensor bias);
+  // Back to the base, bit for bit.
+  void clear_merged();
+  bool is_merged() const { return merged_; }
+
+  void set_run_time_terms(std::vector<RunTimeTerm> terms) { terms_ = std::move(terms); }
+  const std::vector<RunTimeTerm>& run_time_terms() const { return terms_; }
+
+ private:
+  struct Prepared;  // weight and bias in the compute dtype, on the device, packed for the fast path
+  void prepare(const Tensor& weight, const Tensor& bias);
+
+  std::string path_;
+  LayerGeometry geometry_;
+  Tensor weight_, bias_;
+  Compute compute_;
+  std::unique_ptr<Prepared> prepared_;
+  bool merged_ = false;
+  std::vector<RunTimeTerm> terms_;
+};
+
+// Keyed by path; the first part names the component: "unet.", "text_encoder.", "text_encoder_2.", "vae.".
+using LayerMap = std::map<std::string, std::shared_ptr<Layer>>;
+
+}  // namespace lorikeet
