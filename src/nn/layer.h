@@ -46,10 +46,14 @@ class Layer {
   const Tensor& base_weight() const { return weight_; }           // as stored; never write to it
   const Tensor& base_bias() const { return bias_; }               // may be undefined
 
-  // y = op(x, effective weight, effective bias) + sum of the run-time terms.
-  // linear: [..., in] -> [..., out]; conv2d: [B, in, H, W] -> [B, out, H', W'] (channels-last in memory); norms keep the shape.
-  Tensor forward(const Tensor& x) const;
-  Tensor operator()(const Tensor& x) const { return forward(x); }
+  // y = op(x, effective weight, effective bias) + sum of the run-time terms [+ residual, of y's shape].
+  // linear: [..., in] -> [..., out]; conv2d: [B, in, H, W] -> [B, out, H', W'] (channels-last in memory); norms keep the shape;
+  // embedding: int64 [...] -> [..., D].
+  Tensor forward(const Tensor& x, const Tensor& residual = {}) const;
+  Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return forward(x, residual); }
+
+  // silu(forward(x)) in one pass; group_norm only. shift: [B, C], added to x beforehand (a time embedding), or undefined.
+  Tensor forward_silu(const Tensor& x, const Tensor& shift = {}) const;
 
   // The bare operation with any weight and bias (undefined: none), in their dtype; autograd flows. This is the definition that
   // forward()'s fast paths must meet.

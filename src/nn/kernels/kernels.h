@@ -12,15 +12,28 @@ namespace lorikeet::kernels {
 // float32 or bfloat16; sums in float32. causal: position t sees only s <= t (T == S).
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, double scale, bool causal);
 
-// GroupNorm (Wu & He 2018, arXiv 1803.08494), optionally followed by SiLU, in one pass over memory and statistics in float32.
+// GroupNorm (Wu & He 2018, arXiv 1803.08494), optionally followed by SiLU; statistics in float32, safe for a large mean.
 // x: [B, C, H, W] channels-last in memory -> the same layout. weight, bias: [C] float32.
-Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps, bool silu);
+// shift: [B, C], added to every pixel of x beforehand at no cost (a time embedding), or undefined.
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps, bool silu, const Tensor& shift = {});
 
 // LayerNorm over the last dimension. x: [..., D] contiguous. weight, bias: [D] float32.
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
 // GEGLU (Shazeer 2020, arXiv 2002.05202): x: [..., 2D] -> x[..., :D] * gelu(x[..., D:]), exact GELU.
 Tensor geglu(const Tensor& x);
+
+// Element by element, any shape and dense layout: x σ(x); x Φ(x) (Hendrycks & Gimpel 2016, arXiv 1606.08415), absolute error of Φ
+// below 2e-7; x σ(1.702 x), its approximation, which CLIP uses.
+Tensor silu(const Tensor& x);
+Tensor gelu(const Tensor& x);
+Tensor quick_gelu(const Tensor& x);
+
+// Each pixel four times. x: [B, C, H, W] -> [B, C, 2H, 2W], channels-last; any dtype.
+Tensor upsample_nearest2x(const Tensor& x);
+
+// a: [B, C, H, W], b: [B, C', H, W] -> [B, C + C', H, W], channels-last; any dtype.
+Tensor concat_channels(const Tensor& a, const Tensor& b);
 
 // A weight in the layout that oneDNN wants, made once; products with it need no further copy.
 class PackedLinear {

@@ -1,0 +1,87 @@
+// A loaded checkpoint, ready to make pictures: its networks, and caches of LoRAs, embeddings and other VAEs.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/progress.h"
+#include "io/model_folders.h"
+#include "lora/apply.h"
+#include "model/spec.h"
+#include "prompt/embeddings.h"
+#include "sampling/noise_schedule.h"
+#include "sampling/prediction.h"
+
+namespace lorikeet {
+
+struct EngineOptions {
+  std::filesystem::path checkpoint;
+  std::filesystem::path vae;         // empty: the checkpoint's own
+  std::string device = "auto";       // auto | cpu | cuda | cuda:N
+  std::string precision = "auto";    // auto | f32 | bf16 | f16
+  int threads = 0;                   // 0: one a core
+  ModelFolders folders;              // where LoRAs, embeddings and VAEs are found by name
+};
+
+// Where the networks run and in which dtype. The text encoders are small and rule everything: on the CPU they stay in float32.
+struct ComputePlan {
+  Compute text, unet, vae;
+};
+// Throws Error{bad_input} for a word that is none, Error{unsupported} for a device or dtype that is not to be had here.
+ComputePlan plan_compute(const std::string& device, const std::string& precision);
+
+class Engine {
+ public:
+  // Loads the checkpoint. Throws Error as Checkpoint::open and recognise_model.
+  explicit Engine(EngineOptions options);
+  ~Engine();
+
+  const EngineOptions& options() const { return options_; }
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const ModelSpec& spec() const { return spec_; }
+  const NoiseSchedule& noise_schedule() const { return noise_schedule_; }
+  const Prediction& prediction() const { return *prediction_; }
+  const ComputePlan& compute() const { return compute_; }
+
+  const std::vector<std::unique_ptr<ClipTextModel>>& text_encoders() const { return text_encoders_; }
+  UNet& unet() const { return *unet_; }
+  // "": the checkpoint's own (or options().vae); else a name or path, loaded once and kept.
+  const Vae& vae(const std::string& name);
+
+  const LayerMap& layers() const { return layers_; }
+  LoraApplier& lora_applier() { return *lora_applier_; }
+  // Loaded and matched once per file state (path, size, time of change).
+  std::shared_ptr<const LoadedLora> lora(const ModelFile& file);
+  // The embeddings of the models folders; read anew when the folders change.
+  const EmbeddingStore& embeddings();
+
+  // Hashes for infotext; computed once. AutoV2, 10 hex digits.
+  const std::string& model_hash();
+
+  // Seamless pictures: convolutions wrap round at the edges.
+  void set_tiling(bool tiling);
+
+ private:
+  std::string probed_prediction() const;
+
+  EngineOptions options_;
+  ComputePlan compute_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  ModelSpec spec_;
+  NoiseSchedule noise_schedule_;
+  const Prediction* prediction_ = nullptr;
+  LayerMap layers_;
+  std::vector<std::unique_ptr<ClipTextModel>> text_encoders_;
+  std::unique_ptr<UNet> unet_;
+  std::unique_ptr<Vae> vae_;
+  struct OtherVae;
+  std::map<std::string, std::unique_ptr<OtherVae>> other_vaes_;
+  std::unique_ptr<LoraApplier> lora_applier_;
+  std::map<std::string, std::shared_ptr<const LoadedLora>> loras_;
+  std::unique_ptr<EmbeddingStore> embeddings_;
+  std::string embeddings_state_, model_hash_;
+  bool tiling_ = false;
+};
+
+}  // namespace lorikeet

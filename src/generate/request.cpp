@@ -1,0 +1,215 @@
+#include "generate/request.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "generate/request_visit.h"
+#include "sampling/sampler.h"
+#include "sampling/schedules.h"
+
+namespace lorikeet {
+
+namespace {
+constexpr int kMostSidePx = 8192;
+constexpr size_t kMostJpegTextBytes = 30000;  // as UTF-16 it must fit a 64 KB marker together with the settings
+
+[[noreturn]] void refuse(std::string message, std::string hint = {}) {
+  throw Error(ErrorKind::bad_input, std::move(message), std::move(hint));
+}
+
+std::vector<Choice> with_same_as_first(std::span<const Choice> choices) {
+  std::vector<Choice> result{{"", "Use same"}};
+  result.insert(result.end(), choices.begin(), choices.end());
+  return result;
+}
+
+std::string in_range(const Field& field) {
+  const bool open = field.range.most == std::numeric_limits<double>::max();
+  return open ? "give " + format_number(field.range.least) + " or more"
+              : "give a value from " + format_number(field.range.least) + " to " + format_number(field.range.most);
+}
+
+// Ranges and choices of each setting by itself.
+struct CheckField {
+  void number(double value, const Field& field) const {
+    if (!(value >= field.range.least && value <= field.range.most))
+      refuse(std::string(field.name) + " is " + format_number(value) + ", which is out of range", in_range(field));
+  }
+  void operator()(int& value, const Field& field) const { number(value, field); }
+  void operator()(int64_t& value, const Field& field) const { number(static_cast<double>(value), field); }
+  void operator()(double& value, const Field& field) const { number(value, field); }
+  void operator()(std::optional<double>& value, const Field& field) const {
+    if (value) number(*value, field);
+  }
+  void operator()(std::string& value, const Field& field) const {
+    if (!is_valid_utf8(value)) refuse(std::string(field.name) + " is not valid UTF-8 text");
+    if (field.choices) value = choice_named(field, field.choices(), value).name;
+  }
+  void operator()(std::vector<std::string>& values, const Field& field) const {
+    for (const auto& value : values)
+      if (!is_valid_utf8(value)) refuse(std::string(field.name) + " is not valid UTF-8 text");
+  }
+  void operator()(bool&, const Field&) const {}
+  void operator()(PictureSource&, const Field&) const {}
+  template <class E>
+  requires std::is_enum_v<E>
+  void operator()(E&, const Field&) const {}
+};
+
+// "DPM++ 2M Karras" -> dpmpp_2m, karras, as A1111's API still takes it; other names are left for the check of choices.
+void split_sampler(std::string& sampler, std::string& schedule) {
+  const auto known = [](std::string_view text) -> const Sampler* {
+    try {
+      return &find_sampler(text);
+    } catch (const Error&) {
+      return nullptr;
+    }
+  };
+  if (sampler.empty()) return;
+  if (const Sampler* plain = known(sampler)) {
+    sampler = plain->name;
+    return;
+  }
+  const std::string low = lower(trim(sampler));
+  for (const Schedule& row : schedules()) {
+    for (const std::string_view suffix : {row.label, row.name}) {
+      if (!ends_with(low, " " + lower(suffix))) continue;
+      const Sampler* found = known(std::string_view(low).substr(0, low.size() - suffix.size() - 1));
+      if (!found) continue;
+      sampler = found->name;
+      schedule = found->schedule == row.name ? "automatic" : row.name;
+      return;
+    }
+  }
+}
+
+void check_multiple_of_8(std::string_view name, int value) {
+  if (value % 8 == 0) return;
+  const int below = value / 8 * 8;
+  refuse(std::string(name) + " " + std::to_string(value) + " is not divisible by 8",
+         "the nearest are " + std::to_string(below) + " and " + std::to_string(below + 8));
+}
+
+void check_hires(const Request& r) {
+  if (!r.enable_hr) return;
+  if (!r.init_image.empty()) refuse("hires fix works from a prompt alone, but an init image is given", "leave one of the two out");
+  check_multiple_of_8("hr_resize_x", r.hr_resize_x);
+  check_multiple_of_8("hr_resize_y", r.hr_resize_y);
+  const bool by_scale = r.hr_resize_x == 0 && r.hr_resize_y == 0;
+  if (by_scale && std::max(r.width, r.height) * r.hr_scale > kMostSidePx)
+    refuse("hires fix would make a picture of more than " + std::to_string(kMostSidePx) + " pixels a side", "choose a smaller hr_scale");
+}
+}  // namespace
+
+// In the order of the enums.
+std::span<const Choice> choices(Rng) {
+  static constexpr Choice list[] = {{"gpu", "GPU"}, {"cpu", "CPU"}, {"nv", "NV"}};
+  return list;
+}
+std::span<const Choice> choices(InpaintingFill) {
+  static constexpr Choice list[] = {
+      {"fill", "fill"}, {"original", "original"}, {"latent_noise", "latent noise"}, {"latent_nothing", "latent nothing"}};
+  return list;
+}
+std::span<const Choice> choices(ResizeMode) {
+  static constexpr Choice list[] = {
+      {"stretch", "Just resize"}, {"crop", "Crop and resize"}, {"fill", "Resize and fill"}, {"latent", "Just resize (latent upscale)"}};
+  return list;
+}
+std::span<const Choice> choices(LoraApply) {
+  static constexpr Choice list[] = {{"auto", "auto"}, {"merged", "merged"}, {"runtime", "runtime"}};
+  return list;
+}
+std::span<const Choice> choices(VaeTiling) {
+  static constexpr Choice list[] = {{"auto", "auto"}, {"on", "on"}, {"off", "off"}};
+  return list;
+}
+std::span<const Choice> choices(HrUpscaler) {
+  static constexpr Choice list[] = {{"latent", "Latent"},
+                                    {"latent_antialiased", "Latent (antialiased)"},
+                                    {"latent_bicubic", "Latent (bicubic)"},
+                                    {"latent_bicubic_antialiased", "Latent (bicubic antialiased)"},
+                                    {"latent_nearest", "Latent (nearest)"},
+                                    {"latent_nearest_exact", "Latent (nearest-exact)"},
+                                    {"lanczos", "Lanczos"},
+                                    {"nearest", "Nearest"}};
+  return list;
+}
+std::span<const Choice> choices(PictureFormat) {
+  static constexpr Choice list[] = {{"png", "png"}, {"jpeg", "jpg"}, {"webp", "webp"}};
+  return list;
+}
+
+bool is_latent(HrUpscaler upscaler) { return upscaler < HrUpscaler::lanczos; }
+
+std::span<const Choice> sampler_choices() {
+  static const auto list = [] {
+    std::vector<Choice> result;
+    for (const Sampler& sampler : samplers()) result.push_back({sampler.name, sampler.label});
+    return result;
+  }();
+  return list;
+}
+
+std::span<const Choice> schedule_choices() {
+  static const auto list = [] {
+    std::vector<Choice> result;
+    for (const Schedule& schedule : schedules()) result.push_back({schedule.name, schedule.label});
+    return result;
+  }();
+  return list;
+}
+
+std::span<const Choice> hr_sampler_choices() {
+  static const auto list = with_same_as_first(sampler_choices());
+  return list;
+}
+
+std::span<const Choice> hr_schedule_choices() {
+  static const auto list = with_same_as_first(schedule_choices());
+  return list;
+}
+
+const Choice& choice_named(const Field& field, std::span<const Choice> choices, std::string_view text) {
+  const std::string low = lower(trim(text));
+  std::vector<std::string> names;
+  for (const Choice& choice : choices) {
+    if (lower(choice.name) == low || lower(choice.label) == low) return choice;
+    if (!choice.name.empty()) names.emplace_back(choice.name);
+  }
+  const std::string near = did_you_mean(text, names);
+  refuse("\"" + std::string(text) + "\" is not a value of " + std::string(field.name),
+         (near.empty() ? "" : near + " ") + "there are " + join(names, ", "));
+}
+
+std::shared_ptr<const Picture> PictureSource::load() const {
+  if (picture) return picture;
+  return std::make_shared<const Picture>(read_picture(path).picture);
+}
+
+int batch_pictures(const Request& request) { return static_cast<int>(request.prompts.size()) * request.batch_size; }
+int64_t all_pictures(const Request& request) { return int64_t{request.n_iter} * batch_pictures(request); }
+
+void validate(Request& r) {
+  split_sampler(r.sampler, r.schedule);
+  split_sampler(r.hr_sampler, r.hr_schedule);
+  if (r.prompts.empty()) r.prompts.emplace_back();
+  const CheckField check;
+  fields(check, r);
+  check_multiple_of_8("width", r.width);
+  check_multiple_of_8("height", r.height);
+  check_hires(r);
+  if (!r.mask_image.empty() && r.init_image.empty())
+    refuse("a mask is given, but no picture to paint in", "give the picture with --init-image");
+  if (all_pictures(r) > 100000) refuse("that would be " + std::to_string(all_pictures(r)) + " pictures", "ask for fewer at once");
+  if (batch_pictures(r) > 256)
+    refuse("a batch of " + std::to_string(batch_pictures(r)) + " pictures is too large", "a batch holds at most 256");
+  for (const auto& prompt : r.prompts)
+    if (r.format == PictureFormat::jpeg && prompt.size() + r.negative_prompt.size() > kMostJpegTextBytes)
+      refuse("the prompt is too long to be kept in a JPEG file", "choose --format png or webp");
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,18 @@
+// The hashes by which the field names models and LoRAs. All are lower-case hexadecimal. Files are streamed, not loaded.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace lorikeet {
+
+std::string sha256(std::string_view bytes);                  // 64 digits
+std::string sha256_file(const std::filesystem::path& path);  // 64 digits; Error as MappedFile::open
+
+// AUTOMATIC1111 webui 1.10, modules/hashes.py and modules/sd_models.py:
+std::string auto_v2(const std::filesystem::path& path);  // "Model hash": the first 10 digits of sha256_file
+std::string auto_v3(const std::filesystem::path& path);  // sha256 of all after the safetensors header (AddNet's hash, sshs_model_hash), 64
+                                                         // digits, shown as 12; of the whole file for other formats
+std::string legacy_model_hash(const std::filesystem::path& path);  // AutoV1: the first 8 digits of the sha256 of 64 KiB at 1 MiB
+
+}  // namespace lorikeet

@@ -1,0 +1,24 @@
+// One picture format each: png.cpp, jpeg.cpp, webp.cpp. Only picture.cpp and the codecs include this. Errors are Error{bad_input} without a
+// path.
+#pragma once
+#include "io/picture.h"
+
+namespace lorikeet {
+
+// Error{bad_input} for sizes that picture.h does not allow.
+void check_picture_size(int64_t width_px, int64_t height_px);
+[[noreturn]] void throw_damaged(PictureFormat format, const std::string& why);
+void apply_orientation(Picture& picture, int exif_orientation);
+
+struct PictureCodec {
+  PictureFormat format;
+  bool (*recognise)(std::span<const uint8_t> bytes);
+  PictureFile (*decode)(std::span<const uint8_t> bytes);
+  PictureText (*text)(std::span<const uint8_t> bytes);
+  std::vector<uint8_t> (*encode)(const Picture& picture, const PictureText& text, int quality);
+};
+extern const PictureCodec kPngCodec, kJpegCodec, kWebpCodec;
+
+std::span<const PictureCodec* const> picture_codecs();  // the one list; empty in the engine-only build, which has no picture libraries
+
+}  // namespace lorikeet

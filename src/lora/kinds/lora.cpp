@@ -1,0 +1,170 @@
+// LoRA (Hu et al. 2021, arXiv 2106.09685, eq. 3) and its convolution form LoCon, with CP's middle factor where there is one:
+//   ΔW = s · up · down,   s = alpha / rank
+//   ΔW[i,j,k,l] = s · Σ_n,m up[i,n] mid[n,m,k,l] down[m,j]   (LyCORIS, arXiv 2309.14859, sec. 3.2)
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "base/error.h"
+#include "lora/kinds/kinds.h"
+
+namespace lorikeet {
+namespace {
+
+// The three factors; scale lies in none of them. linear, embedding: down [r, in], up [out, r]; conv2d: down [r, in, kh, kw] or, with
+// mid [r, r, kh, kw], [r, in, 1, 1], up [out, r, 1, 1].
+struct Factors {
+  Tensor down, mid, up;
+};
+
+class LoraAdapter : public AdditiveAdapter {
+ public:
+  LoraAdapter(Factors factors, Shape shape, Scale scale) : factors_(std::move(factors)), shape_(std::move(shape)), scale_(scale) {}
+
+  std::string_view kind() const override { return "lora"; }
+  int64_t rank() const override { return factors_.down.size(0); }
+  double alpha() const override { return scale_.alpha; }
+  bool has_residual() const override { return true; }
+
+  void merge_into(Tensor& weight, double multiplier) const override {
+    if (multiplier == 0) return;
+    if (factors_.mid.defined() || !weight.is_contiguous()) return AdditiveAdapter::merge_into(weight, multiplier);
+    Tensor matrix = weight.view({weight.size(0), -1});
+    matrix.addmm_(factors_.up.flatten(1), factors_.down.flatten(1), 1, multiplier * scale_.value);
+  }
+
+  std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers) const override {
+    const Factors factors = prepared(layer.compute());
+    const Tensor inner = rows_scaled(inner_activations(layer, factors, x), row_multipliers);
+    return layer.geometry().op == LayerOp::conv2d       ? torch::conv2d(inner, factors.up)
+           : layer.geometry().op == LayerOp::embedding ? torch::matmul(inner, factors.down)
+                                                       : torch::linear(inner, factors.up);
+  }
+
+  std::unique_ptr<Adapter> truncated(int64_t rank) const override {
+    if (rank < 1 || rank >= this->rank() || factors_.mid.defined()) return nullptr;
+    const Factors cut{factors_.down.narrow(0, 0, rank), {}, factors_.up.narrow(1, 0, rank)};
+    return std::make_unique<LoraAdapter>(cut, shape_, Scale{scale_.value * static_cast<double>(rank), scale_.value});
+  }
+
+  std::vector<NamedTensor> tensors() const override {
+    std::vector<NamedTensor> all{{"lora_down.weight", factors_.down}, {"lora_up.weight", factors_.up}};
+    if (factors_.mid.defined()) all.push_back({"lora_mid.weight", factors_.mid});
+    all.push_back(alpha_tensor(scale_.alpha));
+    return all;
+  }
+
+ protected:
+  Tensor delta() const override {
+    const Tensor up = factors_.up.flatten(1), down = factors_.down.flatten(1);
+    if (!factors_.mid.defined()) return scale_.value * torch::matmul(up, down).reshape(shape_);
+    return scale_.value * torch::einsum("nmkl,in,mj->ijkl", {factors_.mid, up, down}).reshape(shape_);
+  }
+
+ private:
+  // What lies between the two outer factors: [B, …, r], for convolutions [B, r, H', W'].
+  static Tensor inner_activations(const Layer& layer, const Factors& factors, const Tensor& x) {
+    const LayerGeometry& geometry = layer.geometry();
+    if (geometry.op == LayerOp::embedding) return torch::embedding(factors.up, x);
+    if (geometry.op == LayerOp::linear) return torch::linear(x, factors.down);
+    if (!factors.mid.defined()) return torch::conv2d(x, factors.down, {}, geometry.stride, geometry.padding);
+    return torch::conv2d(torch::conv2d(x, factors.down), factors.mid, {}, geometry.stride, geometry.padding);
+  }
+
+  static Tensor rows_scaled(const Tensor& inner, const Tensor& row_multipliers) {
+    if (!row_multipliers.defined()) return inner;
+    Shape shape(static_cast<size_t>(inner.dim()), 1);
+    shape[0] = row_multipliers.size(0);
+    return inner * row_multipliers.to(inner.device(), inner.scalar_type()).view(shape);
+  }
+
+  // The factors where the layer computes, the scale in `up`; kept, unless gradients have to reach the originals.
+  Factors prepared(const Compute& compute) const {
+    const auto convert = [&](const Tensor& tensor, double scale) {
+      if (!tensor.defined()) return tensor;
+      Tensor converted = (scale == 1 ? tensor : tensor * scale).to(compute.device, compute.dtype);
+      return converted.dim() == 4 ? converted.contiguous(torch::MemoryFormat::ChannelsLast) : converted;
+    };
+    const auto all = [&] { return Factors{convert(factors_.down, 1), convert(factors_.mid, 1), convert(factors_.up, scale_.value)}; };
+    if (factors_.down.requires_grad() || factors_.up.requires_grad()) return all();
+    const std::tuple key(compute.device.type(), compute.device.index(), compute.dtype);
+    const std::lock_guard lock(mutex_);
+    const auto found = prepared_.find(key);
+    return found != prepared_.end() ? found->second : prepared_.emplace(key, all()).first->second;
+  }
+
+  Factors factors_;
+  Shape shape_;
+  Scale scale_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::tuple<torch::DeviceType, torch::DeviceIndex, Dtype>, Factors> prepared_;
+};
+
+bool recognise(const TensorShapes& tensors) {
+  return tensors.contains("lora_up.weight") || tensors.contains("lora_down.weight") || tensors.contains("lora_embedding_A") ||
+         tensors.contains("lora_embedding_B");
+}
+
+// The factors as they lie in the file. PEFT stores those of an embedding transposed: A [r, N], B [D, r], ΔW = (B A)ᵀ.
+Factors consume_factors(TensorGroup& tensors) {
+  if (tensors.has("lora_embedding_A") || tensors.has("lora_embedding_B"))
+    return {tensors.require("lora_embedding_B").t().contiguous(), {}, tensors.require("lora_embedding_A").t().contiguous()};
+  Factors factors{tensors.require("lora_down.weight"), tensors.consume("lora_mid.weight"), tensors.require("lora_up.weight")};
+  for (const Tensor* factor : {&factors.down, &factors.up})
+    if (factor->dim() < 2)
+      throw Error(ErrorKind::bad_input, tensors.module() + ": a factor of shape " + to_string(factor->sizes()) + " is no matrix");
+  return factors;
+}
+
+[[noreturn]] void throw_ranks(const TensorGroup& tensors, const Factors& factors) {
+  throw Error(ErrorKind::bad_input,
+              tensors.module() + ": the ranks of its factors differ: down " + to_string(factors.down.sizes()) +
+                  (factors.mid.defined() ? ", mid " + to_string(factors.mid.sizes()) : "") + ", up " + to_string(factors.up.sizes()),
+              "the file is broken");
+}
+
+// Brings the file's factors into the layer's form (see Factors).
+Factors shaped_for(Factors factors, TensorGroup& tensors, const Layer& layer) {
+  Tensor down = factors.down.flatten(1), up = factors.up.flatten(1);
+  const int64_t rank = down.size(0);
+  const Tensor& weight = layer.base_weight();
+  const bool conv = layer.geometry().op == LayerOp::conv2d;
+  const bool has_mid = factors.mid.defined();
+  if (up.size(1) != rank || (has_mid && (factors.mid.dim() != 4 || factors.mid.size(0) != rank || factors.mid.size(1) != rank)))
+    throw_ranks(tensors, factors);
+  const int64_t kernel = conv && !has_mid ? weight.size(2) * weight.size(3) : 1;
+  const int64_t mid_columns = has_mid ? factors.mid.size(2) * factors.mid.size(3) : 1;
+  DeltaShape(tensors.module(), layer, up.size(0), down.size(1) * mid_columns);
+  if (has_mid && conv && factors.mid.sizes().slice(2) != weight.sizes().slice(2)) throw_ranks(tensors, factors);
+  if (!conv) return {down, {}, up};
+  const int64_t side = kernel == 1 ? 1 : weight.size(2);
+  down = down.reshape({rank, -1, side, kernel / side});
+  if (is_inpaint_conv_in(layer, down.size(1))) down = torch::constant_pad_nd(down, {0, 0, 0, 0, 0, weight.size(1) - down.size(1)});
+  return {down, factors.mid, up.reshape({-1, rank, 1, 1})};
+}
+
+std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
+  Factors factors = consume_factors(tensors);
+  const Scale scale = consume_scale(tensors, factors.down.size(0));
+  return std::make_unique<LoraAdapter>(shaped_for(std::move(factors), tensors, layer), layer.base_weight().sizes().vec(), scale);
+}
+
+std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& options) {
+  const Tensor& weight = layer.base_weight();
+  if (weight.dim() < 2) return nullptr;
+  const bool conv = weight.dim() == 4;
+  Shape down = weight.sizes().vec();
+  down[0] = options.rank;
+  // Kaiming-uniform with a = √5, as a fresh libtorch layer and the reference trainers: U(±1/√fan_in).
+  const double bound = 1 / std::sqrt(static_cast<double>(columns_of(weight)));
+  const Factors factors{torch::empty(down).uniform_(-bound, bound), {},
+                        torch::zeros(conv ? Shape{weight.size(0), options.rank, 1, 1} : Shape{weight.size(0), options.rank})};
+  return std::make_unique<LoraAdapter>(factors, weight.sizes().vec(), Scale{options.alpha, options.alpha / static_cast<double>(options.rank)});
+}
+
+}  // namespace
+
+const AdapterKind kLoraKind{"lora", "two low-rank factors (LoRA, LoCon, with CP's middle factor too)", recognise, load, create};
+
+}  // namespace lorikeet

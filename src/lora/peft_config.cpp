@@ -1,0 +1,77 @@
+#include "lora/peft_config.h"
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace lorikeet {
+namespace {
+
+using Json = nlohmann::json;
+
+std::optional<double> number(const Json& object, const std::string& name) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_number()) return std::nullopt;
+  return found->get<double>();
+}
+
+// The members of `object` whose names start with `prefix`.
+PeftConfig parse(const Json& object, const std::string& prefix, std::string component) {
+  PeftConfig config{std::move(component), number(object, prefix + "lora_alpha"), {}, false};
+  if (const auto found = object.find(prefix + "use_rslora"); found != object.end() && found->is_boolean()) config.use_rslora = *found;
+  const auto pattern = object.find(prefix + "alpha_pattern");
+  if (pattern == object.end() || !pattern->is_object()) return config;
+  for (const auto& [module, alpha] : pattern->items()) {
+    // The patterns are regular expressions, in practice plain paths with an anchor and escaped dots.
+    std::string plain = replace_all(module, "\\.", ".");
+    if (starts_with(plain, "^")) plain.erase(0, 1);
+    if (ends_with(plain, "$")) plain.pop_back();
+    if (alpha.is_number()) config.alpha_pattern[plain] = alpha.get<double>();
+  }
+  return config;
+}
+
+Json parse_json(const std::string& text, const std::string& what) {
+  Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) throw Error(ErrorKind::bad_input, what + " is not a JSON object", "repair or remove it");
+  return json;
+}
+
+std::optional<PeftConfig> read_beside(const std::filesystem::path& path) {
+  const auto folder = path.parent_path();
+  for (const auto& candidate : {folder / (path.stem().string() + ".adapter_config.json"), folder / "adapter_config.json"}) {
+    std::ifstream stream(candidate, std::ios::binary);
+    if (!stream) continue;
+    const std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+    return parse(parse_json(text, candidate.filename().string() + " beside the LoRA"), "", "");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool PeftConfig::covers(std::string_view module) const { return component.empty() || starts_with(module, component + "."); }
+
+std::optional<double> PeftConfig::alpha(std::string_view module, int64_t rank) const {
+  std::optional<double> value = lora_alpha;
+  for (const auto& [end, alpha] : alpha_pattern)
+    if (module == end || ends_with(module, "." + end)) value = alpha;
+  if (value && use_rslora) *value *= std::sqrt(static_cast<double>(rank));
+  return value;
+}
+
+std::vector<PeftConfig> read_peft_configs(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata) {
+  std::vector<PeftConfig> configs;
+  if (auto beside = read_beside(path)) configs.push_back(std::move(*beside));
+  if (const auto inside = metadata.find("lora_adapter_metadata"); inside != metadata.end()) {
+    const Json json = parse_json(inside->second, "the metadata's lora_adapter_metadata");
+    for (const std::string component : {"unet", "text_encoder", "text_encoder_2"})
+      if (PeftConfig config = parse(json, component + ".", component); config.lora_alpha) configs.push_back(std::move(config));
+  }
+  return configs;
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,27 @@
+// What PEFT keeps beside a LoRA's tensors: the alphas. In adapter_config.json, or since diffusers 0.35 in the file's own metadata.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lorikeet {
+
+struct PeftConfig {
+  std::string component;  // it is for modules below "component."; empty: for all
+  std::optional<double> lora_alpha;
+  std::map<std::string, double> alpha_pattern;  // by the end of the module's path
+  bool use_rslora = false;                      // scale alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732, eq. 8)
+
+  // What alpha / rank has to be computed from, so that it is PEFT's scale; nothing when the config has no word about it.
+  std::optional<double> alpha(std::string_view module, int64_t rank) const;
+  bool covers(std::string_view module) const;
+};
+
+// The configs that belong to the LoRA file at `path` with `metadata`: "<stem>.adapter_config.json" or "adapter_config.json" beside it,
+// "lora_adapter_metadata" inside. None when there are none. Error{bad_input} when one cannot be read.
+std::vector<PeftConfig> read_peft_configs(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata);
+
+}  // namespace lorikeet

@@ -1,0 +1,55 @@
+// Linear and Conv2d with libtorch's own operations, where oneDNN is absent or does not take the machine, the device or the dtype.
+#include "nn/kernels/dispatch.h"
+#include "nn/kernels/kernels.h"
+#include "nn/kernels/packed_dnnl.h"
+
+namespace lorikeet::kernels {
+namespace {
+
+Tensor converted(const Tensor& x, Dtype dtype) { return x.defined() ? x.detach().to(dtype) : Tensor(); }
+
+class TorchLinear : public PackedLinear {
+ public:
+  TorchLinear(Tensor weight, Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  Tensor operator()(const Tensor& x, const Tensor& residual) const override {
+    const Tensor y = at::linear(x.to(weight_.scalar_type()), weight_, bias_);
+    return residual.defined() ? y + residual : y;
+  }
+
+ private:
+  Tensor weight_, bias_;
+};
+
+class TorchConv2d : public PackedConv2d {
+ public:
+  TorchConv2d(const Tensor& weight, Tensor bias, int stride, int padding)
+      : weight_(weight.contiguous(at::MemoryFormat::ChannelsLast)), bias_(std::move(bias)), stride_(stride), padding_(padding) {}
+  Tensor operator()(const Tensor& x, const Tensor& residual) const override {
+    const Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight_, bias_, stride_, padding_);
+    return residual.defined() ? y + residual : y;
+  }
+
+ private:
+  Tensor weight_, bias_;
+  int64_t stride_, padding_;
+};
+
+}  // namespace
+
+std::shared_ptr<const PackedLinear> PackedLinear::make(const Tensor& weight, const Tensor& bias, Dtype dtype) {
+  const Tensor w = converted(weight, dtype);
+  if (supported(w)) {
+    if (auto packed = make_dnnl_linear(w, converted(bias, torch::kFloat32))) return packed;
+  }
+  return std::make_shared<TorchLinear>(w, converted(bias, dtype));
+}
+
+std::shared_ptr<const PackedConv2d> PackedConv2d::make(const Tensor& weight, const Tensor& bias, int stride, int padding, Dtype dtype) {
+  const Tensor w = converted(weight, dtype);
+  if (supported(w)) {
+    if (auto packed = make_dnnl_conv2d(w, converted(bias, torch::kFloat32), stride, padding)) return packed;
+  }
+  return std::make_shared<TorchConv2d>(w, converted(bias, dtype), stride, padding);
+}
+
+}  // namespace lorikeet::kernels

@@ -1,0 +1,185 @@
+// Vectors of float32 in the compiler's own vector types (GCC, Clang), as wide as the instruction set that this file is being
+// compiled for: LORIKEET_SIMD_BYTES. Everything is local to the including file (see variants.h).
+#pragma once
+#include <stdint.h>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+#include "nn/kernels/variants.h"
+
+#pragma GCC diagnostic ignored "-Wpsabi"
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+namespace lorikeet::kernels {
+namespace {
+
+constexpr int kLanes = LORIKEET_SIMD_BYTES / 4;
+typedef float F __attribute__((vector_size(LORIKEET_SIMD_BYTES)));
+typedef int32_t I __attribute__((vector_size(LORIKEET_SIMD_BYTES)));
+typedef uint32_t U __attribute__((vector_size(LORIKEET_SIMD_BYTES)));
+typedef uint16_t H __attribute__((vector_size(LORIKEET_SIMD_BYTES / 2)));
+
+#define LORIKEET_JOIN_(a, b) a##_##b
+#define LORIKEET_JOIN(a, b) LORIKEET_JOIN_(a, b)
+#define LORIKEET_VARIANT(name) LORIKEET_JOIN(name, LORIKEET_ISA)  // kRows -> kRows_avx2
+
+#define LORIKEET_INLINE inline __attribute__((always_inline))
+
+template <class To, class From>
+LORIKEET_INLINE To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+LORIKEET_INLINE F all(float s) { return s - F{}; }
+LORIKEET_INLINE F max(F a, F b) { return a > b ? a : b; }
+LORIKEET_INLINE F min(F a, F b) { return a < b ? a : b; }
+LORIKEET_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+LORIKEET_INLINE float to_float(float x) { return x; }
+LORIKEET_INLINE float to_float(Bf16 x) { return bits_as<float>(static_cast<uint32_t>(x.bits) << 16); }
+
+template <class T>
+LORIKEET_INLINE T from_float(float x);
+template <>
+LORIKEET_INLINE float from_float<float>(float x) {
+  return x;
+}
+template <>
+LORIKEET_INLINE Bf16 from_float<Bf16>(float x) {
+  const uint32_t bits = bits_as<uint32_t>(x);
+  return {static_cast<uint16_t>(x == x ? (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16 : 0x7fc0u)};
+}
+
+LORIKEET_INLINE F load(const float* p) {
+  F v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+LORIKEET_INLINE F load(const Bf16* p) {
+  H h;
+  __builtin_memcpy(&h, p, sizeof h);
+  return bits_as<F>(__builtin_convertvector(h, U) << 16);
+}
+
+// Round to nearest even; a NaN stays one.
+LORIKEET_INLINE U rounded_to_bf16(F v) {
+  const U bits = bits_as<U>(v);
+  const U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return v == v ? rounded : U{} + 0x7fc0u;
+}
+
+LORIKEET_INLINE void store(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
+LORIKEET_INLINE void store(Bf16* p, F v) {
+#if defined(__AVX512BF16__)
+  const __m256bh h = _mm512_cvtneps_pbh(bits_as<__m512>(v));
+#else
+  const H h = __builtin_convertvector(rounded_to_bf16(v), H);
+#endif
+  __builtin_memcpy(p, &h, sizeof h);
+}
+
+// The first n < kLanes lanes; the others are zero (read) or left alone (write).
+template <class T>
+LORIKEET_INLINE F load(const T* p, int64_t n) {
+  T lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+template <class T>
+LORIKEET_INLINE void store(T* p, F v, int64_t n) {
+  T lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+// body(i, Full) for each whole vector of n elements, body(i, rest) for what is left.
+struct Full {};
+template <class T>
+LORIKEET_INLINE F load(const T* p, Full) {
+  return load(p);
+}
+template <class T>
+LORIKEET_INLINE void store(T* p, F v, Full) {
+  store(p, v);
+}
+template <class Body>
+LORIKEET_INLINE void each(int64_t n, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, Full{});
+  if (i < n) body(i, n - i);
+}
+template <class Body, class Rest>
+LORIKEET_INLINE void each(int64_t n, Body body, Rest rest) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, Full{});
+  if (i < n) rest(i, n - i);
+}
+
+LORIKEET_INLINE float sum(F v) {
+  float total = 0;
+  for (int i = 0; i < kLanes; ++i) total += v[i];
+  return total;
+}
+
+// 2^f for |f| <= 1/2: polynomials through Chebyshev nodes. Largest relative error: degree 6: 5e-9 (float32 rounding rules), 4: 7e-6, 3: 1e-4.
+template <int Degree>
+LORIKEET_INLINE F exp2_fraction(F f) {
+  if constexpr (Degree == 6) {
+    const F p = ((((1.54531629e-4f * f + 1.33908634e-3f) * f + 9.61808256e-3f) * f + 5.55035711e-2f) * f + 2.40226508e-1f) * f + 6.93147188e-1f;
+    return p * f + 1.f;
+  } else if constexpr (Degree == 4) {
+    return (((9.65671029e-3f * f + 5.58382829e-2f) * f + 2.40225301e-1f) * f + 6.93136734e-1f) * f + 1.f;
+  } else {
+    static_assert(Degree == 3);
+    return ((5.58382829e-2f * f + 2.42639479e-1f) * f + 6.93136734e-1f) * f + 9.99924557e-1f;
+  }
+}
+
+constexpr float kRound = 12582912.f;  // 1.5 · 2^23: x + kRound has the integer nearest to x in its low bits
+
+// 2^x for x <= 126; below -126 it stays at 2^-126. A NaN stays one.
+template <int Degree>
+LORIKEET_INLINE F exp2(F x) {
+  x = x < -126.f ? all(-126.f) : x;
+  const F shifted = x + kRound;
+  const I power = (bits_as<I>(shifted) + 127) << 23;  // the exponent field of 2^n; what stood above is shifted out
+  return exp2_fraction<Degree>(x - (shifted - kRound)) * bits_as<F>(power);
+}
+
+template <class T>
+constexpr int degree_for() {
+  return sizeof(T) == 4 ? 6 : 4;
+}
+
+// e^x, clamped to -87 <= x <= 87. One float for log2(e) would lose |x| · 2^-25 of the exponent; the second one brings it back.
+template <int Degree>
+LORIKEET_INLINE F exp(F x) {
+  x = x < -87.f ? all(-87.f) : x;
+  x = x > 87.f ? all(87.f) : x;
+  const F shifted = x * 1.44269502f + kRound;
+  const F f = (x * 1.44269502f - (shifted - kRound)) + x * 1.925963033e-8f;
+  return exp2_fraction<Degree>(f) * bits_as<F>((bits_as<I>(shifted) + 127) << 23);
+}
+
+// T: the type that the result is rounded to; bfloat16 has 2^-9, which degree 4 leaves untouched.
+template <class T>
+LORIKEET_INLINE F sigmoid(F x) {
+  return 1.f / (1.f + exp<degree_for<T>()>(-x));
+}
+
+// x · Φ(x) = x (1 + erf(x/√2)) / 2, erf by Abramowitz & Stegun, Handbook of Mathematical Functions (1964), 7.1.26: |error| <= 1.5e-7.
+template <class T>
+LORIKEET_INLINE F gelu(F x) {
+  const F z = (x < 0.f ? -x : x) * 0.70710678f;
+  const F t = 1.f / (1.f + 0.3275911f * z);
+  const F poly = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+  const F tail = 0.5f * poly * exp<degree_for<T>()>(-z * z);  // Φ(-|x|)
+  return x * (x < 0.f ? tail : 1.f - tail);
+}
+
+}  // namespace
+}  // namespace lorikeet::kernels
