@@ -48,6 +48,8 @@ class Engine {
   UNet& unet() const { return *unet_; }
   // "": the checkpoint's own (or options().vae); else a name or path, loaded once and kept.
   const Vae& vae(const std::string& name);
+  // For infotext: the file name of the VAE that `name` means; "" for the checkpoint's own.
+  std::string vae_name(const std::string& name) const;
 
   const LayerMap& layers() const { return layers_; }
   LoraApplier& lora_applier() { return *lora_applier_; }
@@ -55,6 +57,8 @@ class Engine {
   std::shared_ptr<const LoadedLora> lora(const ModelFile& file);
   // The embeddings of the models folders; read anew when the folders change.
   const EmbeddingStore& embeddings();
+  // Files among them that could not be read, each with the reason; embeddings().skipped() has those that do not fit the model.
+  const std::vector<std::string>& embedding_errors() const { return embedding_errors_; }
 
   // Hashes for infotext; computed once. AutoV2, 10 hex digits.
   const std::string& model_hash();
@@ -80,6 +84,7 @@ class Engine {
   std::unique_ptr<LoraApplier> lora_applier_;
   std::map<std::string, std::shared_ptr<const LoadedLora>> loras_;
   std::unique_ptr<EmbeddingStore> embeddings_;
+  std::vector<std::string> embedding_errors_;
   std::string embeddings_state_, model_hash_;
   bool tiling_ = false;
 };

@@ -14,11 +14,11 @@ using NamedHashes = std::vector<std::pair<std::string, std::string>>;  // name -
 
 // What infotext tells that the request does not know.
 struct InfotextFacts {
-  int64_t seed = 0, subseed = 0;       // of this picture, never -1
-  size_t prompt = 0;                   // which of request.prompts
-  std::string model, model_hash;       // name without extension; 10 digits
-  std::string vae, vae_hash;           // "" unless a separate VAE was used
-  NamedHashes lora_hashes, ti_hashes;  // in the order of use; names as in the prompt
+  int64_t seed = 0, subseed = 0;                 // of this picture, never -1
+  size_t prompt = 0;                             // which of request.prompts
+  std::string model = {}, model_hash = {};       // name without extension; 10 digits
+  std::string vae = {}, vae_hash = {};           // "" unless a separate VAE was used
+  NamedHashes lora_hashes = {}, ti_hashes = {};  // in the order of use; names as in the prompt
 };
 
 std::string write_infotext(const Request& request, const InfotextFacts& facts);

@@ -168,14 +168,15 @@ void note_what_is_missing(const Values& values, const Request& request, std::vec
 Pairs infotext_pairs(std::string_view line) {
   Pairs pairs;
   for (size_t at = 0; at < line.size();) {
+    // A run of key characters up to ':'; the key begins at its first word character. Anything else cannot hold a key.
     size_t begin = at;
-    while (begin < line.size() && is_space(line[begin])) ++begin;
+    while (begin < line.size() && !is_word(line[begin]) && line[begin] != ':') ++begin;
     size_t end = begin;
     while (end < line.size() && is_key(line[end])) ++end;
-    const bool is_pair = end < line.size() && line[end] == ':' && end >= begin + 2 && is_word(line[begin]);
-    if (!is_pair) {
-      // The next place where a key can begin: behind this run of key characters unless it leads up to a ':', then one further.
-      at = end < line.size() && line[end] == ':' && begin < end ? begin + 1 : std::max(end, begin) + 1;
+    size_t second = begin + 1;  // a key has two characters or more, of however many bytes
+    while (second < end && (static_cast<unsigned char>(line[second]) & 0xC0) == 0x80) ++second;
+    if (end >= line.size() || line[end] != ':' || second >= end) {
+      at = end + 1;
       continue;
     }
     size_t from = end + 1;

@@ -131,8 +131,8 @@ PictureFile decode_jpeg(std::span<const uint8_t> bytes) {
   r.picture.height_px = static_cast<int>(r.info.image_height);
   r.picture.channels = r.info.num_components == 1 ? 1 : 3;
   r.picture.pixels.reserve(static_cast<size_t>(r.picture.width_px) * r.picture.height_px * r.picture.channels);
+  const Exif exif = exif_of(r.info);  // finishing frees the markers
   if (!read_rows(r)) throw_damaged(PictureFormat::jpeg, r.failing.message);
-  const Exif exif = exif_of(r.info);
   apply_orientation(r.picture, exif.orientation);
   return {std::move(r.picture), as_text(exif)};
 }

@@ -74,6 +74,14 @@ std::optional<fs::path> folder_as_model(ModelKind kind, const fs::path& folder) 
   return std::nullopt;
 }
 
+// Embeddings come as pictures too (A1111); but a picture beside a model file is its preview.
+bool is_embedding_picture(const fs::path& path) {
+  const std::string extension = lower(path.extension().string());
+  if ((extension != ".png" && extension != ".webp") || lower(path.stem().extension().string()) == ".preview") return false;
+  return std::none_of(of(ModelKind::embedding).extensions.begin(), of(ModelKind::embedding).extensions.end(),
+                      [&](std::string_view model) { return is_file(fs::path(path).replace_extension(model)); });
+}
+
 struct Walk {
   ModelKind kind;
   bool only_vae_beside;  // looking for VAEs among checkpoints
@@ -97,7 +105,7 @@ struct Walk {
       if (is_folder(path)) {
         const auto model = only_vae_beside ? std::nullopt : folder_as_model(kind, path);
         model ? add(path, *model) : walk(path, depth + 1);
-      } else if (has_extension(kind, path) && is_file(path)) {
+      } else if (is_file(path) && (has_extension(kind, path) || (kind == ModelKind::embedding && is_embedding_picture(path)))) {
         const bool vae = is_vae_beside(path);
         if (only_vae_beside ? vae : kind != ModelKind::checkpoint || !vae) add(path, path);
       }

@@ -75,12 +75,6 @@ void widen(Extent& extent, std::string_view extra) {
 }
 
 std::shared_ptr<const std::string> inflate_entry(const ZipEntry& entry) {
-  // Deflate cannot do better than 1032:1, so a larger promise is a lie; and a model does not shrink to a hundredth.
-  constexpr uint64_t kMostRatio = 100, kAlwaysAllowed = 64U << 20;
-  if (entry.size > kAlwaysAllowed && entry.size / kMostRatio > entry.packed.size()) {
-    throw Error(ErrorKind::unsupported, "an entry of the archive would unpack to " + std::to_string(entry.size) + " bytes from " +
-                                            std::to_string(entry.packed.size()) + "; this looks like a zip bomb");
-  }
   auto bytes = std::make_shared<std::string>(entry.size, '\0');
   z_stream stream{};
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) throw Error(ErrorKind::out_of_memory, "zlib cannot begin to unpack");
@@ -112,6 +106,17 @@ void ZipArchive::read_directory() {
   const Directory directory = find_directory(file_->bytes());
   size_t at = directory.begin;
   for (uint64_t i = 0; i < directory.entries; ++i) at = read_directory_entry(at);
+
+  // Weights do not shrink to a hundredth. The sum counts: entries of a bomb share the same packed bytes.
+  constexpr uint64_t kMostRatio = 100, kAlwaysAllowed = 64U << 20;
+  uint64_t unpacked = 0;
+  for (const auto& [name, entry] : entries_) {
+    if (!entry.deflated) continue;
+    if (__builtin_add_overflow(unpacked, entry.size, &unpacked)) unpacked = ~uint64_t{0};
+    if (unpacked <= kAlwaysAllowed || unpacked / kMostRatio <= file_->size()) continue;
+    throw Error(ErrorKind::unsupported, "the archive of " + std::to_string(file_->size()) + " bytes would unpack to " +
+                                            std::to_string(unpacked) + " or more; this looks like a zip bomb");
+  }
 }
 
 size_t ZipArchive::read_directory_entry(size_t at) {

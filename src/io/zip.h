@@ -27,14 +27,14 @@ struct ZipEntry {
 class ZipArchive {
  public:
   // Reads the directory. Throws Error: bad_input (truncated, damaged, two entries of one name), unsupported (encrypted, another
-  // packing than stored and deflated, more than one part).
+  // packing than stored and deflated, a zip bomb).
   explicit ZipArchive(std::shared_ptr<const MappedFile> file);
 
   const std::map<std::string_view, ZipEntry>& entries() const { return entries_; }
   const ZipEntry* find(std::string_view name) const;  // null: none
 
   // The unpacked bytes; one buffer for all who hold them at a time. Thread-safe. The sum of a deflated entry is checked.
-  // Throws Error: bad_input (damaged), unsupported (a zip bomb).
+  // Throws Error{bad_input}: damaged.
   OwnedBytes read(const ZipEntry& entry) const;
 
  private:

@@ -41,7 +41,7 @@ std::shared_ptr<const LoadedLora> load_lora(const LoraFile& file, const LayerMap
 struct LoraUse {
   std::shared_ptr<const LoadedLora> lora;
   double te = 1, unet = 1;     // multipliers of text encoder and U-Net
-  std::optional<int64_t> dyn;  // keep the first `dyn` ranks
+  std::optional<int64_t> dyn = {};  // keep the first `dyn` ranks
   bool operator==(const LoraUse&) const = default;
 };
 using LoraSet = std::vector<LoraUse>;

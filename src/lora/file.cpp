@@ -73,11 +73,11 @@ void LoraFile::check_is_lora() const {
     for (const Entry& entry : entries)
       if (is_adapters_own(entry.tensor)) return;
   if (file_->tensors().empty()) throw Error(ErrorKind::bad_input, "the file holds no tensors", "download or save it again");
+  if (looks_like_checkpoint(*file_))
+    throw Error(ErrorKind::bad_input, "the file is a checkpoint or a part of one, not a LoRA", "give it as the model (-m), not in a <lora:…> tag");
   if (looks_like_embedding(*file_) || !embeddings_.empty())
     throw Error(ErrorKind::bad_input, "the file is a textual-inversion embedding, not a LoRA",
                 "put it into the embeddings folder and write its name into the prompt");
-  if (looks_like_checkpoint(*file_))
-    throw Error(ErrorKind::bad_input, "the file is a checkpoint or a part of one, not a LoRA", "give it as the model (-m), not in a <lora:…> tag");
   throw Error(ErrorKind::bad_input, "the file holds none of the tensors that make a LoRA (first key: " + file_->tensors().begin()->first + ")",
               "see docs/formats.md for the kinds of files that can be read");
 }

@@ -36,6 +36,7 @@ struct ModelSpec {
   bool zero_terminal_snr = false;  // the noise schedule is rescaled to end in pure noise
   bool pooled = false;             // the U-Net takes the pooled text and the time ids (SDXL)
   bool zero_empty_negative = false;  // an empty negative prompt is all zeros instead of an encoded "" (SDXL)
+  bool xl_steps = false;           // Align Your Steps has a table of its own for this model
   int64_t native_size_px = 512;    // side of the pictures it was trained on
 
   bool inpainting() const { return unet.in_channels == 9; }  // latent, mask, masked picture's latent

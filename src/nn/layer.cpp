@@ -28,6 +28,16 @@ Tensor converted(const Tensor& tensor, const Compute& compute, Dtype dtype) {
   return tensor.defined() ? tensor.to(compute.device, dtype) : tensor;
 }
 
+// What a circular convolution sees: x with the other side's pixels around it.
+Tensor wrapped(const Tensor& x, const LayerGeometry& geometry) {
+  if (!geometry.circular || geometry.padding == 0) return x;
+  const int64_t p = geometry.padding;
+  const Tensor wide = torch::cat({x.slice(3, x.size(3) - p), x, x.slice(3, 0, p)}, 3);
+  return torch::cat({wide.slice(2, wide.size(2) - p), wide, wide.slice(2, 0, p)}, 2).contiguous(torch::MemoryFormat::ChannelsLast);
+}
+
+int zero_padding(const LayerGeometry& geometry) { return geometry.circular ? 0 : geometry.padding; }
+
 }  // namespace
 
 Layer::Layer(std::string path, LayerGeometry geometry, Tensor weight, Tensor bias, Compute compute)
@@ -43,7 +53,7 @@ void Layer::prepare(const Tensor& weight, const Tensor& bias) {
   if (has_kernels(compute_) && geometry_.op == LayerOp::linear) {
     prepared->linear = kernels::PackedLinear::make(weight, bias, compute_.dtype);
   } else if (has_kernels(compute_) && geometry_.op == LayerOp::conv2d) {
-    prepared->conv2d = kernels::PackedConv2d::make(weight, bias, geometry_.stride, geometry_.padding, compute_.dtype);
+    prepared->conv2d = kernels::PackedConv2d::make(weight, bias, geometry_.stride, zero_padding(geometry_), compute_.dtype);
   } else {
     // An embedding table stays as it is stored: few of its rows are ever read.
     const Dtype dtype = geometry_.op == LayerOp::embedding                   ? weight.scalar_type()
@@ -67,10 +77,17 @@ void Layer::clear_merged() {
   merged_ = false;
 }
 
+void Layer::set_circular(bool circular) {
+  if (geometry_.op != LayerOp::conv2d || geometry_.circular == circular) return;
+  if (merged_) throw Error(ErrorKind::internal, "the padding of a merged layer cannot change: " + path_);
+  geometry_.circular = circular;
+  prepare(weight_, bias_);
+}
+
 Tensor Layer::plain(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
   switch (geometry_.op) {
     case LayerOp::linear: return torch::linear(x, weight, bias);
-    case LayerOp::conv2d: return torch::conv2d(x, weight, bias, geometry_.stride, geometry_.padding);
+    case LayerOp::conv2d: return torch::conv2d(wrapped(x, geometry_), weight, bias, geometry_.stride, zero_padding(geometry_));
     case LayerOp::group_norm: return torch::group_norm(x, geometry_.groups, weight, bias, geometry_.eps);
     case LayerOp::layer_norm: return torch::layer_norm(x, {weight.size(0)}, weight, bias, geometry_.eps);
     case LayerOp::embedding: return torch::embedding(weight, x).to(compute_.dtype);
@@ -91,7 +108,7 @@ Tensor Layer::forward(const Tensor& x, const Tensor& residual) const {
   } else if (prepared_->linear) {
     y = (*prepared_->linear)(x, residual);
   } else if (prepared_->conv2d) {
-    y = (*prepared_->conv2d)(x, residual);
+    y = (*prepared_->conv2d)(wrapped(x, geometry_), residual);
   } else if (geometry_.op == LayerOp::group_norm) {
     y = kernels::group_norm(x, geometry_.groups, prepared_->weight, prepared_->bias, geometry_.eps, false);
   } else {

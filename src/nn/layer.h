@@ -27,6 +27,7 @@ enum class LayerOp { linear, conv2d, group_norm, layer_norm, embedding };
 struct LayerGeometry {
   LayerOp op = LayerOp::linear;
   int stride = 1, padding = 0;  // conv2d
+  bool circular = false;        // conv2d: padding by the other side's pixels
   int groups = 1;               // group_norm: number of groups
   double eps = 1e-5;            // norms
 };
@@ -64,6 +65,9 @@ class Layer {
   // Back to the base, bit for bit.
   void clear_merged();
   bool is_merged() const { return merged_; }
+
+  // conv2d: the borders wrap round instead of being padded with zeros (seamless pictures). Others: nothing changes. Not while merged.
+  void set_circular(bool circular);
 
   void set_run_time_terms(std::vector<RunTimeTerm> terms) { terms_ = std::move(terms); }
   const std::vector<RunTimeTerm>& run_time_terms() const { return terms_; }

@@ -38,7 +38,7 @@ bool Weights::has(std::string_view name) const { return source_->find(path_ + ".
 
 Tensor Weights::take(std::string_view name, const Shape& shape) const {
   const std::string full = path_ + "." + std::string(name);
-  const Tensor found = source_->find(full);
+  const Tensor found = source_->find_shaped(full, shape);
   if (!found.defined()) {
     throw Error(ErrorKind::bad_input, "the checkpoint lacks " + source_->describe(full), "the file is incomplete or of a family that is not supported");
   }

@@ -15,6 +15,8 @@ class WeightSource {
   virtual ~WeightSource() = default;
   // `name`: a full parameter name, "unet.conv_in.weight". Undefined tensor when the checkpoint has none.
   virtual Tensor find(const std::string& name) const = 0;
+  // The same for a caller that knows which shape it needs (-1: any); a source of fresh weights makes them here.
+  virtual Tensor find_shaped(const std::string& name, const Shape& /*shape*/) const { return find(name); }
   // For errors: the file's name, and how it spells `name`.
   virtual std::string describe(const std::string& name) const = 0;
 };

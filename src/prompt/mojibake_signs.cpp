@@ -1,7 +1,7 @@
 // looks_misread(): which neighbouring characters betray misread text. The 400 or so characters that UTF-8 turns into when it is
 // misread fall into a few classes; some classes hardly ever stand side by side in honest text. Classes and sequences: ftfy 6.1.
 #include <algorithm>
-#include <initializer_list>
+#include <cstdint>
 
 #include "prompt/mojibake.h"
 #include "prompt/unicode.h"
@@ -78,7 +78,7 @@ std::vector<uint32_t> build_kinds() {
 uint32_t kinds_of(char32_t c) {
   static const std::vector<uint32_t> kinds = build_kinds();
   if (c < kinds.size()) return kinds[c];
-  return kNoAsciiLetter | kNoLineBreak | (unicode::is_word(c) ? kWord : 0);
+  return kNoAsciiLetter | kNoLineBreak | (unicode::is_word(c) ? uint32_t{kWord} : 0);
 }
 
 // One place of a sequence: a character of one of the kinds, or one of those listed.

@@ -1,6 +1,7 @@
 #include "sampling/beta_distribution.h"
 
 #include <cmath>
+#include <utility>
 
 namespace lorikeet {
 namespace {
@@ -42,13 +43,17 @@ double beta_quantile(double p, double a, double b) {
   if (p <= 0) return 0;
   if (p >= 1) return 1;
   // The upper half from the lower one: near 1 a double has no digits left to search with.
-  if (p > beta_cdf(0.5, a, b)) return 1 - beta_quantile(1 - p, b, a);
-  double low = 0, high = 0.5;
-  while (true) {
-    double middle = low + (high - low) / 2;
-    if (middle <= low || middle >= high || high < 1e-300) return middle;
-    (beta_cdf(middle, a, b) < p ? low : high) = middle;
+  bool upper = p > beta_cdf(0.5, a, b);
+  if (upper) {
+    p = 1 - p;
+    std::swap(a, b);
   }
+  double low = 0, high = 1, middle = 0.5;
+  while (low < middle && middle < high && high > 1e-300) {
+    (beta_cdf(middle, a, b) < p ? low : high) = middle;
+    middle = low + (high - low) / 2;
+  }
+  return upper ? 1 - middle : middle;
 }
 
 }  // namespace lorikeet

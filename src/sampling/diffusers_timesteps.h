@@ -11,14 +11,14 @@ namespace lorikeet {
 
 // What of a scheduler_config.json decides a run; the names and defaults are diffusers'.
 struct DiffusersConfig {
-  std::string scheduler_class;                  // "EulerDiscreteScheduler"
-  std::string timestep_spacing = "leading";     // "leading", "trailing", "linspace"
-  int steps_offset = 1;                         // of leading; the published SD configurations say 1
+  std::string scheduler_class;               // "EulerDiscreteScheduler"
+  std::string timestep_spacing = "leading";  // "leading", "trailing", "linspace"
+  int steps_offset = 1;                      // of leading; the published SD configurations say 1
   bool use_karras_sigmas = false;
-  bool set_alpha_to_one = false;                // DDIM, PNDM: end at 0 instead of at the first trained sigma
-  std::string algorithm_type = "dpmsolver++";   // DPMSolverMultistep: or "sde-dpmsolver++"
-  std::string final_sigmas_type = "zero";       // DPMSolverMultistep: or "sigma_min"
-  int original_inference_steps = 50;            // LCM
+  bool set_alpha_to_one = false;               // DDIM, PNDM: end at 0 instead of at the first trained sigma
+  std::string algorithm_type = "dpmsolver++";  // DPMSolverMultistep: or "sde-dpmsolver++"
+  std::string final_sigmas_type = "zero";      // DPMSolverMultistep: or "sigma_min"
+  int original_inference_steps = 50;           // LCM
 };
 
 struct DiffusersRun {

@@ -13,10 +13,10 @@ namespace lorikeet {
 
 struct NoiseSettings {
   const RandomSource* source = &random_sources().front();
-  std::vector<uint64_t> seeds;     // one a picture
-  std::vector<uint64_t> subseeds;  // the variation seeds, one a picture; may be empty when subseed_strength is 0
-  double subseed_strength = 0;     // 0 = the seed's noise, 1 = the subseed's
-  int seed_resize_width_px = 0;    // > 0, both: compose as if the picture had this size
+  std::vector<uint64_t> seeds = {};     // one a picture
+  std::vector<uint64_t> subseeds = {};  // the variation seeds, one a picture; may be empty when subseed_strength is 0
+  double subseed_strength = 0;          // 0 = the seed's noise, 1 = the subseed's
+  int seed_resize_width_px = 0;         // > 0, both: compose as if the picture had this size
   int seed_resize_height_px = 0;
   int64_t eta_noise_seed_delta = 0;  // ENSD: added to the seeds for all noise after the first; NovelAI's is 31337
 };

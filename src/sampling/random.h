@@ -28,6 +28,7 @@ struct RandomSource {
 
 // cpu: torch's mt19937, what A1111 calls CPU and ComfyUI uses. gpu, nv: Philox 4x32-10, what torch gives on a CUDA device (and A1111's
 // NV source on any); both are the same numbers, computed here on the CPU.
+// A real GPU gives other numbers beyond as many values as it has threads (about 100,000 to 300,000: pictures above 1024 x 1024).
 std::span<const RandomSource> random_sources();
 
 // By name or label, any case. Error{bad_input} otherwise.

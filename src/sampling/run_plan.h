@@ -14,9 +14,9 @@
 namespace lorikeet {
 
 struct RunPlan {
-  std::vector<double> sigmas;       // of the run itself: for img2img only the lower part of the schedule
-  double start_sigma = 0;           // the noise that the start carries; sigmas.front() but for img2img with DDIM and PLMS
-  std::string_view schedule;        // the name of the schedule that was used: "automatic" resolved
+  std::vector<double> sigmas;  // of the run itself: for img2img only the lower part of the schedule
+  double start_sigma = 0;      // the noise that the start carries; sigmas.front() but for img2img with DDIM and PLMS
+  std::string_view schedule;   // the name of the schedule that was used: "automatic" resolved
 };
 
 // The sampler's own schedule for "automatic"; one sigma more, of which the last but one is dropped, for samplers that want that.

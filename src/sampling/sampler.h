@@ -32,23 +32,23 @@ struct SampleRun {
   const Denoise& denoise;
   std::span<const double> sigmas;  // falling, the last usually 0; size = steps + 1
   Noise& noise;
-  Progress& progress;              // check() before each call of denoise, step(i) and preview() after step i
-  double eta = 1.0;                // share of fresh noise of the stochastic samplers; DDIM's eta for ddim
+  Progress& progress;  // check() before each call of denoise, step(i) and preview() after step i
+  double eta = 1.0;    // share of fresh noise of the stochastic samplers; DDIM's eta for ddim
 };
 
 struct Sampler {
-  std::string_view name;           // one word for flags and JSON: "dpmpp_2m"
-  std::string_view label;          // A1111's name: "DPM++ 2M"
-  std::string_view summary;        // one sentence for people
-  std::string_view schedule;       // the schedule that "automatic" stands for: "karras", "uniform", …
+  std::string_view name;      // one word for flags and JSON: "dpmpp_2m"
+  std::string_view label;     // A1111's name: "DPM++ 2M"
+  std::string_view summary;   // one sentence for people
+  std::string_view schedule;  // the schedule that "automatic" stands for: "karras", "uniform", …
   double default_eta;
-  bool discards_penultimate_sigma; // A1111's rule for DPM2 and its like
-  bool second_order;               // two denoise calls a step
+  bool discards_penultimate_sigma;  // A1111's rule for DPM2 and its like
+  bool second_order;                // two denoise calls a step
   Tensor (*sample)(const SampleRun&, Tensor x);
   // Defined by their papers on x / sqrt(sigma² + 1), which has unit variance (DDIM, PLMS, UniPC): a run starts from unit noise at the
   // first sigma, and what is left at a last sigma above 0 is scaled so. start() and finish() of run_plan.h do it; sample() does not.
   bool variance_preserving = false;
-  std::string_view aliases = {};   // further names, separated by spaces: A1111's and k-diffusion's
+  std::string_view aliases = {};  // further names, separated by spaces: A1111's and k-diffusion's
 };
 
 std::span<const Sampler> samplers();  // the one list: CLI help, API, UI and tests read it

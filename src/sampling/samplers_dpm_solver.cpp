@@ -136,6 +136,8 @@ Tensor sample_dpmpp_2m_sde(const SampleRun& run, Tensor x) { return multistep_sd
 Tensor sample_dpmpp_2m_sde_heun(const SampleRun& run, Tensor x) { return multistep_sde(run, std::move(x), Correction::heun); }
 
 // k-diffusion's DPM-Solver++(3M) on the SDE: the third-order multistep of arXiv 2211.01095, appendix B, with the SDE's exponents.
+// `second` is half of the second derivative, so the last term counts half of what third order would need; this is how the paper's authors,
+// diffusers and k-diffusion all have it, and the pictures follow.
 Tensor sample_dpmpp_3m_sde(const SampleRun& run, Tensor x) {
   run.noise.prepare_between(run.sigmas);
   Tensor x0_1, x0_2;  // one and two steps ago

@@ -44,7 +44,8 @@ double multistep_weight(std::span<const double> sigmas, int order, int i, int j)
 }
 
 // The sigmas of a restart run, going up again where it restarts: {sigma, next} of each step.
-// Xu et al. 2023 (arXiv 2306.14878) with A1111's choice of numbers: from 20 steps on, one restart from 0.1 to 2 with 9 steps, from 36 on two.
+// Xu et al. 2023 (arXiv 2306.14878) with A1111's choice of numbers: from 20 steps on, one restart from 0.1 to 2 with 9 steps, from 36 on
+// two.
 std::vector<std::pair<double, double>> restart_plan(std::span<const double> given) {
   std::vector<double> sigmas(given.begin(), given.end());
   int steps = static_cast<int>(given.size()) - 1, again = 0, times = 0;
@@ -54,8 +55,8 @@ std::vector<std::pair<double, double>> restart_plan(std::span<const double> give
     sigmas = karras_sigmas(steps - again * times, given[given.size() - 2], given.front());
   }
   auto nearest = [&](double wanted) {
-    return std::min_element(sigmas.begin(), sigmas.end(),
-                            [&](double a, double b) { return std::abs(a - wanted) < std::abs(b - wanted); }) - sigmas.begin();
+    return std::min_element(sigmas.begin(), sigmas.end(), [&](double a, double b) { return std::abs(a - wanted) < std::abs(b - wanted); }) -
+           sigmas.begin();
   };
   auto low = nearest(0.1), high = nearest(2);
   std::vector<std::pair<double, double>> plan;
@@ -114,7 +115,8 @@ Tensor sample_lms(const SampleRun& run, Tensor x) {
 
 // k-diffusion's "DPM-Solver-2 inspired" midpoint method (Lu et al. 2022, arXiv 2206.00927, algorithm 1 gives the midpoint).
 Tensor sample_dpm2(const SampleRun& run, Tensor x) {
-  return each_step(run, std::move(x), [&](Step s, const Tensor& x, const Tensor& x0) { return midpoint_step(run, x, x0, s.sigma, s.next); });
+  return each_step(run, std::move(x),
+                   [&](Step s, const Tensor& x, const Tensor& x0) { return midpoint_step(run, x, x0, s.sigma, s.next); });
 }
 
 // The same with ancestral noise.

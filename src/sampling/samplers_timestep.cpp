@@ -53,7 +53,8 @@ Tensor unipc_update(const Tensor& x, const UniPcHistory& history, double next, i
   }
   if (differences.empty()) return moved;
   // Where there is one difference the paper's authors take 1/2, which is of the same order.
-  std::vector<double> weights = differences.size() == 1 ? std::vector{0.5} : unipc_weights(ratios, hh, growth, static_cast<int>(ratios.size()));
+  std::vector<double> weights =
+      differences.size() == 1 ? std::vector{0.5} : unipc_weights(ratios, hh, growth, static_cast<int>(ratios.size()));
   for (size_t k = 0; k < differences.size(); ++k) moved = moved - differences[k] * (growth * weights[k]);
   return moved;
 }
@@ -113,7 +114,8 @@ Tensor sample_plms(const SampleRun& run, Tensor x) {
 // The boundary condition's c_skip and c_out (eq. 9, with sigma_data 0.5 and timesteps times 10) differ from 0 and 1 by less than 1e-5
 // at every timestep that was distilled, and are left out.
 Tensor sample_lcm(const SampleRun& run, Tensor x) {
-  return each_step(run, std::move(x), [&](Step s, const Tensor&, const Tensor& x0) { return s.next > 0 ? x0 + run.noise.next() * s.next : x0; });
+  return each_step(run, std::move(x),
+                   [&](Step s, const Tensor&, const Tensor& x0) { return s.next > 0 ? x0 + run.noise.next() * s.next : x0; });
 }
 
 }  // namespace lorikeet

@@ -10,11 +10,11 @@
 namespace lorikeet {
 
 struct ScheduleRange {
-  const NoiseSchedule& noise;           // the model's trained levels
-  double sigma_min, sigma_max;          // the ends to span; the model's own unless a person sets them
-  bool sdxl = false;                    // Align Your Steps has a table of its own for SDXL
-  double rho = 0;                       // bend of Karras (7) and polyexponential (1); 0: that default
-  double beta_a = 0.6, beta_b = 0.6;    // of the beta distribution (Lee et al. 2024, arXiv 2407.12173)
+  const NoiseSchedule& noise;         // the model's trained levels
+  double sigma_min, sigma_max;        // the ends to span; the model's own unless a person sets them
+  bool sdxl = false;                  // Align Your Steps has a table of its own for SDXL
+  double rho = 0;                     // bend of Karras (7) and polyexponential (1); 0: that default
+  double beta_a = 0.6, beta_b = 0.6;  // of the beta distribution (Lee et al. 2024, arXiv 2407.12173)
 };
 ScheduleRange range_of(const NoiseSchedule& noise, bool sdxl = false);
 

@@ -94,12 +94,17 @@ TEST_F(ModelFoldersTest, OnlyModelsAreListed) {
   add("checkpoints/sd15/unet/diffusion_pytorch_model.safetensors");
   touch("loras/peft/adapter_config.json");
   add("loras/peft/adapter_model.safetensors");
+  add("embeddings/neg.safetensors");
+  touch("embeddings/neg.png");
+  touch("embeddings/neg.preview.png");
+  touch("embeddings/drawn.png");
   fs::create_directory_symlink(root_ / "checkpoints", root_ / "checkpoints/loop");
   ModelFolders folders;
   folders.add_root(root_);
   EXPECT_EQ(names(folders, ModelKind::checkpoint), (Names{"a", "sd15"}));
   EXPECT_EQ(names(folders, ModelKind::vae), Names{"a.vae"});
   EXPECT_EQ(names(folders, ModelKind::lora), Names{"peft"});
+  EXPECT_EQ(names(folders, ModelKind::embedding), (Names{"drawn", "neg"}));
   EXPECT_EQ(folders.find(ModelKind::lora, "peft").file.path, root_ / "loras/peft/adapter_model.safetensors");
 }
 

@@ -3,11 +3,11 @@
 #include "io/picture.h"
 
 #include <gtest/gtest.h>
-
 #include <png.h>
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -16,6 +16,10 @@
 #include "base/error.h"
 #include "io/picture_base64.h"
 #include "io/picture_text.h"
+
+// clang-format off
+#include <jpeglib.h>  // wants FILE and size_t before it
+// clang-format on
 
 namespace lorikeet {
 int fuzz_picture(const uint8_t* data, size_t size);

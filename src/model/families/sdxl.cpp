@@ -24,6 +24,7 @@ std::optional<ModelSpec> recognise_sdxl(const Checkpoint& checkpoint) {
   spec.native_size_px = 1024;
   spec.pooled = true;
   spec.zero_empty_negative = true;
+  spec.xl_steps = true;
   describe_common(spec, checkpoint, "Stable Diffusion XL");
   if (spec.prediction.empty()) spec.prediction = "epsilon";
   return spec;

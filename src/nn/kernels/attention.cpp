@@ -1,6 +1,5 @@
 // Cuts attention into heads and query blocks, gives them to the threads; the arithmetic is in attention_*.cpp.
 #include "nn/kernels/dispatch.h"
-
 #include "nn/kernels/kernels.h"
 
 namespace lorikeet::kernels {
@@ -13,6 +12,13 @@ Tensor rows_contiguous(const Tensor& x) { return x.stride(-1) == 1 || x.size(-1)
 
 uint8_t* bytes_at(const Tensor& x, int64_t offset) { return static_cast<uint8_t*>(x.data_ptr()) + offset * x.element_size(); }
 
+// Each thread's own, kept between calls.
+void* scratch(int64_t bytes) {
+  thread_local Tensor memory;
+  if (!memory.defined() || memory.numel() < bytes) memory = at::empty({bytes}, at::TensorOptions().dtype(torch::kUInt8));
+  return memory.data_ptr();
+}
+
 Tensor byte_buffer(int64_t bytes) { return at::empty({bytes}, at::TensorOptions().dtype(torch::kUInt8)); }
 
 }  // namespace
@@ -21,6 +27,7 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
   if (!supported(q_any)) {
     return torch_attention(split_heads(q_any, heads), split_heads(k_any, heads), split_heads(v_any, heads), scale, causal).transpose(1, 2).flatten(2);
   }
+  if (scale < 0) return attention(-q_any, k_any, v_any, heads, -scale, causal);  // the kernels scale after taking the maximum
   const Tensor q = rows_contiguous(q_any), k = rows_contiguous(k_any.to(q_any.scalar_type())), v = rows_contiguous(v_any.to(q_any.scalar_type()));
   const int64_t batch = q.size(0), width = q.size(2) / heads;
   const Tensor out = at::empty({batch, q.size(1), q.size(2)}, q.options());
@@ -31,21 +38,17 @@ Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, 
   const AttentionKernel& kernel = attention_kernel(q.scalar_type() == torch::kBFloat16);
   const int64_t packed_bytes = kernel.packed_bytes(shape);
   const Tensor packed = byte_buffer(batch * heads * packed_bytes);
-  at::parallel_for(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t b = i / heads, column = i % heads * width;
-      kernel.pack(shape, bytes_at(k, b * k.stride(0) + column), bytes_at(v, b * v.stride(0) + column), bytes_at(packed, i * packed_bytes));
-    }
+  const auto packed_head = [&](int64_t i) { return static_cast<uint8_t*>(packed.data_ptr()) + i * packed_bytes; };
+  parallel(batch * heads, [&](int64_t i) {
+    const int64_t b = i / heads, column = i % heads * width;
+    kernel.pack(shape, bytes_at(k, b * k.stride(0) + column), bytes_at(v, b * v.stride(0) + column), packed_head(i));
   });
 
   const int64_t block = kernel.query_block(shape), blocks = (shape.queries + block - 1) / block;
-  at::parallel_for(0, batch * heads * blocks, 1, [&](int64_t begin, int64_t end) {
-    const Tensor scratch = byte_buffer(kernel.scratch_bytes(shape));
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t head = i / blocks, b = head / heads, column = head % heads * width;
-      kernel.run(shape, i % blocks * block, bytes_at(q, b * q.stride(0) + column), bytes_at(packed, head * packed_bytes), scratch.data_ptr(),
-                 bytes_at(out, b * out.stride(0) + column));
-    }
+  parallel(batch * heads * blocks, [&](int64_t i) {
+    const int64_t head = i / blocks, b = head / heads, column = head % heads * width;
+    kernel.run(shape, i % blocks * block, bytes_at(q, b * q.stride(0) + column), packed_head(head), scratch(kernel.scratch_bytes(shape)),
+               bytes_at(out, b * out.stride(0) + column));
   });
   return out;
 }

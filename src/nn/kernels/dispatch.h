@@ -1,9 +1,8 @@
 // From a tensor's dtype to the row kernels on raw memory; for this folder's drivers only.
 #pragma once
-#include <ATen/Parallel.h>
-
 #include "base/error.h"
 #include "base/torch.h"
+#include "nn/kernels/parallel.h"
 #include "nn/kernels/variants.h"
 
 namespace lorikeet::kernels {

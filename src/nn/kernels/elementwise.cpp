@@ -16,7 +16,7 @@ Tensor map(const Tensor& x_any, Choose choose) {
     auto* from = data(x, element);
     auto* to = data(y, element);
     const auto kernel = choose(kernels);
-    at::parallel_for(0, x.numel(), kPieceBytes / x.element_size(), [&](int64_t begin, int64_t end) { kernel(from + begin, to + begin, end - begin); });
+    parallel_ranges(x.numel(), kPieceBytes / x.element_size(), [&](int64_t begin, int64_t end) { kernel(from + begin, to + begin, end - begin); });
   });
   return y;
 }
@@ -53,7 +53,7 @@ Tensor geglu(const Tensor& x_any) {
   with_rows(x, [&](const auto& kernels, auto element) {
     auto* from = data(x, element);
     auto* to = data(y, element);
-    at::parallel_for(0, channels == 0 ? 0 : y.numel() / channels, std::max<int64_t>(1, kPieceBytes / (2 * channels * x.element_size())),
+    parallel_ranges(channels == 0 ? 0 : y.numel() / channels, kPieceBytes / std::max<int64_t>(1, 2 * channels * x.element_size()),
                      [&](int64_t begin, int64_t end) { kernels.geglu(from + begin * 2 * channels, to + begin * channels, end - begin, channels); });
   });
   return y;
@@ -65,7 +65,7 @@ Tensor upsample_nearest2x(const Tensor& x_any) {
   const int64_t batch = x.size(0), height = x.size(2), width = x.size(3), pixel = x.size(1) * x.element_size();
   const Tensor y = at::empty({batch, x.size(1), height * 2, width * 2}, x.options(), at::MemoryFormat::ChannelsLast);
   const int64_t row = width * pixel;
-  at::parallel_for(0, batch * height, std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row)), [&](int64_t begin, int64_t end) {
+  parallel_ranges(batch * height, kPieceBytes / std::max<int64_t>(1, row), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const char* from = bytes(x) + i * row;
       char* to = bytes(y) + i * 4 * row;
@@ -84,7 +84,7 @@ Tensor concat_channels(const Tensor& a_any, const Tensor& b_any) {
   const Tensor a = channels_last(a_any), b = channels_last(b_any.to(a_any.scalar_type()));
   const int64_t rows = a.size(0) * a.size(2) * a.size(3), a_row = a.size(1) * a.element_size(), b_row = b.size(1) * b.element_size();
   const Tensor y = at::empty({a.size(0), a.size(1) + b.size(1), a.size(2), a.size(3)}, a.options(), at::MemoryFormat::ChannelsLast);
-  at::parallel_for(0, rows, std::max<int64_t>(1, kPieceBytes / (a_row + b_row)), [&](int64_t begin, int64_t end) {
+  parallel_ranges(rows, kPieceBytes / std::max<int64_t>(1, a_row + b_row), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       char* to = bytes(y) + i * (a_row + b_row);
       std::memcpy(to, bytes(a) + i * a_row, a_row);

@@ -20,11 +20,9 @@ Picture picture_of(const Tensor& x) {
 // body(picture of the batch, piece, first row, rows)
 template <class Body>
 void for_pieces(const Picture& p, Body body) {
-  at::parallel_for(0, p.batch * p.pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t piece = i % p.pieces, first = piece * p.piece_rows;
-      body(i / p.pieces, piece, first, std::min(p.piece_rows, p.pixels - first));
-    }
+  parallel(p.batch * p.pieces, [&](int64_t i) {
+    const int64_t piece = i % p.pieces, first = piece * p.piece_rows;
+    body(i / p.pieces, piece, first, std::min(p.piece_rows, p.pixels - first));
   });
 }
 
@@ -123,7 +121,7 @@ Tensor layer_norm(const Tensor& x_any, const Tensor& weight_any, const Tensor& b
   with_rows(x, [&](const auto& kernels, auto element) {
     auto* from = data(x, element);
     auto* to = data(y, element);
-    at::parallel_for(0, rows, std::max<int64_t>(1, kPieceBytes / (channels * x.element_size())), [&](int64_t begin, int64_t end) {
+    parallel_ranges(rows, kPieceBytes / std::max<int64_t>(1, channels * x.element_size()), [&](int64_t begin, int64_t end) {
       kernels.layer_norm(from + begin * channels, to + begin * channels, end - begin, channels, weight.data_ptr<float>(), bias.data_ptr<float>(),
                          static_cast<float>(eps));
     });

@@ -38,12 +38,19 @@ dnnl::memory wrap(const Desc& desc, const Tensor& x) { return dnnl::memory(desc,
 // oneDNN's own cache shares the code between layers of one shape.
 struct Call {
   dnnl::primitive primitive;
-  Desc source, result, scratch;
+  Desc source, weight, result, scratch;
+};
+
+// What oneDNN would do, before anything is compiled.
+struct Plan {
+  std::string kernel;
+  Desc weight;
+  std::function<Call()> compile;
 };
 
 template <class Primitive>
-Call call_of(const typename Primitive::primitive_desc& pd) {
-  return {Primitive(pd), pd.src_desc(), pd.dst_desc(), pd.scratchpad_desc()};
+Plan plan_of(const typename Primitive::primitive_desc& pd) {
+  return {pd.impl_info_str(), pd.weights_desc(), [pd] { return Call{Primitive(pd), pd.src_desc(), pd.weights_desc(), pd.dst_desc(), pd.scratchpad_desc()}; }};
 }
 
 // y (+)= op(x): a residual is copied to where the result goes and added by oneDNN before it rounds. (Its "binary" post-operation,
@@ -61,8 +68,9 @@ dnnl::primitive_attr attributes(bool accumulate) {
 
 Tensor byte_buffer(size_t bytes) { return at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions().dtype(torch::kUInt8)); }
 
-// What is the same for both operations: the one packed weight, and one primitive per shape of input. Whatever oneDNN would choose for
-// another shape, the weight stays as it was packed for a typical one.
+// What is the same for both operations: the one packed weight, and one primitive per shape of input. The weight stays as it is packed
+// for as long as oneDNN's best kernel takes it; a shape that wants another kernel (rare: a VAE's convolution at another size of
+// picture) has it packed anew, because two copies would cost more memory than that takes time.
 class Packed {
  public:
   Packed(const Tensor& weight, const Tensor& bias) : type_(type_of(weight)), bias_(bias.defined() ? bias.contiguous() : bias) {
@@ -72,26 +80,25 @@ class Packed {
 
  protected:
   // The operation for inputs of these dims; throws dnnl::error where oneDNN has no kernel.
-  virtual Call describe(const Dims& input, const Desc& weight, bool accumulate) const = 0;
+  virtual Plan plan(const Dims& input, const Desc& weight, bool accumulate) const = 0;
 
-  void pack(const Tensor& weight, const Desc& plain, const Desc& wanted) {
-    weight_desc_ = wanted;
-    weight_ = byte_buffer(wanted.get_size());
-    dnnl::memory from = wrap(plain, weight), to = wrap(wanted, weight_);
-    dnnl::reorder(from, to).execute(stream(), from, to);
-    stream().wait();
+  // weight: laid out as `plain`.
+  void pack_first(const Tensor& weight, const Desc& plain, const Desc& any, const Dims& typical_input) {
+    any_ = any;
+    weight_ = weight, weight_desc_ = plain;
+    repack(plan(typical_input, any, false).weight);
   }
 
   // y holds the residual already where `accumulate`.
   void run(const Dims& input, const Tensor& x, const Tensor& y, bool accumulate) const {
-    const Call& call = call_for(input, accumulate);
-    const Tensor scratch = byte_buffer(call.scratch.get_size());
-    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, wrap(call.source, x)},
-                                                    {DNNL_ARG_WEIGHTS, wrap(weight_desc_, weight_)},
-                                                    {DNNL_ARG_DST, wrap(call.result, y)},
-                                                    {DNNL_ARG_SCRATCHPAD, wrap(call.scratch, scratch)}};
+    const auto [call, weight] = call_for(input, accumulate);
+    const Tensor scratch = byte_buffer(call->scratch.get_size());
+    std::unordered_map<int, dnnl::memory> arguments{{DNNL_ARG_SRC, wrap(call->source, x)},
+                                                    {DNNL_ARG_WEIGHTS, wrap(call->weight, weight)},
+                                                    {DNNL_ARG_DST, wrap(call->result, y)},
+                                                    {DNNL_ARG_SCRATCHPAD, wrap(call->scratch, scratch)}};
     if (bias_.defined()) arguments.emplace(DNNL_ARG_BIAS, wrap(bias_desc_, bias_));
-    call.primitive.execute(stream(), arguments);
+    call->primitive.execute(stream(), arguments);
     stream().wait();
   }
 
@@ -110,32 +117,49 @@ class Packed {
   }
 
  private:
-  const Call& call_for(const Dims& input, bool accumulate) const {
+  void repack(const Desc& wanted) const {
+    const Tensor packed = byte_buffer(wanted.get_size());
+    dnnl::memory from = wrap(weight_desc_, weight_), to = wrap(wanted, packed);
+    dnnl::reorder(from, to).execute(stream(), from, to);
+    stream().wait();
+    weight_ = packed, weight_desc_ = wanted;
+    calls_.clear();
+  }
+
+  // The call keeps its weight alive should another thread repack meanwhile.
+  std::pair<std::shared_ptr<const Call>, Tensor> call_for(const Dims& input, bool accumulate) const {
     const std::lock_guard lock(mutex_);
-    auto [at, fresh] = calls_.try_emplace({input, accumulate});
-    if (fresh) {
-      try {
-        at->second = describe(input, weight_desc_, accumulate);
-      } catch (const dnnl::error& error) {
-        calls_.erase(at);
-        throw Error(ErrorKind::internal, std::string("oneDNN has no kernel for an input of ") + to_string(input) + ": " + error.message);
+    const std::pair key(input, accumulate);
+    if (const auto known = calls_.find(key); known != calls_.end()) return {known->second, weight_};
+    try {
+      Plan best = plan(input, any_, accumulate);
+      if (best.weight != weight_desc_) {
+        if (Plan kept = plan(input, weight_desc_, accumulate); kept.kernel == best.kernel) {
+          best = std::move(kept);
+        } else {
+          repack(best.weight);
+        }
       }
+      return {calls_[key] = std::make_shared<const Call>(best.compile()), weight_};
+    } catch (const dnnl::error& error) {
+      throw Error(ErrorKind::internal, std::string("oneDNN has no kernel for an input of ") + to_string(input) + ": " + error.message);
     }
-    return at->second;
   }
 
   dnnl::memory::data_type type_;
-  Tensor weight_, bias_;
-  Desc weight_desc_, bias_desc_;
+  Tensor bias_;
+  Desc bias_desc_, any_;
   mutable std::mutex mutex_;
-  mutable std::map<std::pair<Dims, bool>, Call> calls_;
+  mutable Tensor weight_;
+  mutable Desc weight_desc_;
+  mutable std::map<std::pair<Dims, bool>, std::shared_ptr<const Call>> calls_;
 };
 
 class DnnlLinear : public PackedLinear, private Packed {
  public:
   DnnlLinear(const Tensor& weight, const Tensor& bias) : Packed(weight, bias), in_(weight.size(1)), out_(weight.size(0)) {
-    const Tensor plain = weight.contiguous();
-    pack(plain, Desc({out_, in_}, type(), Tag::ab), operation({kTypicalRows, in_}, Desc({out_, in_}, type(), Tag::any), false).weights_desc());
+    const Dims dims{out_, in_};
+    pack_first(weight.contiguous(), Desc(dims, type(), Tag::ab), Desc(dims, type(), Tag::any), {kTypicalRows, in_});
   }
 
   Tensor operator()(const Tensor& x_any, const Tensor& residual) const override {
@@ -160,8 +184,8 @@ class DnnlLinear : public PackedLinear, private Packed {
     return {inner_product_forward::desc(kind, source, weight, bias_desc(), result), attributes(accumulate), engine()};
 #endif
   }
-  Call describe(const Dims& input, const Desc& weight, bool accumulate) const override {
-    return call_of<dnnl::inner_product_forward>(operation(input, weight, accumulate));
+  Plan plan(const Dims& input, const Desc& weight, bool accumulate) const override {
+    return plan_of<dnnl::inner_product_forward>(operation(input, weight, accumulate));
   }
 
   int64_t in_, out_;
@@ -171,9 +195,8 @@ class DnnlConv2d : public PackedConv2d, private Packed {
  public:
   DnnlConv2d(const Tensor& weight, const Tensor& bias, int stride, int padding)
       : Packed(weight, bias), weight_dims_(weight.sizes().vec()), stride_(stride), padding_(padding) {
-    const Tensor plain = weight.contiguous();
-    const Dims typical{2, weight_dims_[1], kTypicalSide, kTypicalSide};
-    pack(plain, Desc(weight_dims_, type(), Tag::abcd), operation(typical, Desc(weight_dims_, type(), Tag::any), false).weights_desc());
+    pack_first(weight.contiguous(), Desc(weight_dims_, type(), Tag::abcd), Desc(weight_dims_, type(), Tag::any),
+               {2, weight_dims_[1], kTypicalSide, kTypicalSide});
   }
 
   Tensor operator()(const Tensor& x_any, const Tensor& residual) const override {
@@ -204,8 +227,8 @@ class DnnlConv2d : public PackedConv2d, private Packed {
     return {convolution_forward::desc(kind, algorithm, source, weight, bias_desc(), result, strides, padding, padding), attributes(accumulate), engine()};
 #endif
   }
-  Call describe(const Dims& input, const Desc& weight, bool accumulate) const override {
-    return call_of<dnnl::convolution_forward>(operation(input, weight, accumulate));
+  Plan plan(const Dims& input, const Desc& weight, bool accumulate) const override {
+    return plan_of<dnnl::convolution_forward>(operation(input, weight, accumulate));
   }
 
   Dims weight_dims_;

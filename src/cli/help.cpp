@@ -1,0 +1,64 @@
+#include "cli/help.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace lorikeet {
+
+namespace {
+constexpr size_t kFlagColumn = 38;
+
+std::string padded(std::string text, size_t width) {
+  if (text.size() + 1 < width) return text + std::string(width - text.size(), ' ');
+  return text + "\n" + std::string(width, ' ');
+}
+
+// "  -s, --steps N"
+std::string flags_of(const CLI::Option& option) {
+  std::string text = "  ";
+  for (const auto& name : option.get_snames()) text += "-" + name + ", ";
+  const auto& names = option.get_lnames();
+  for (size_t i = 0; i < names.size(); ++i)
+    if (!starts_with(names[i], "no-")) text += (i ? ", --" : "--") + names[i];
+  const std::string type = option.get_type_name();
+  return type.empty() ? text : text + " " + type;
+}
+
+std::string line_of(const CLI::Option& option) {
+  if (option.get_positional()) return padded("  " + option.get_type_name(), kFlagColumn) + option.get_description();
+  const std::string value = option.get_default_str();
+  return padded(flags_of(option), kFlagColumn) + option.get_description() + (value.empty() || value == "[]" ? "" : " [" + value + "]");
+}
+}  // namespace
+
+std::string program_help() {
+  std::string text =
+      "lorikeet " LORIKEET_VERSION ": pictures from prompts with LoRAs, for Stable Diffusion 1.x, 2.x and XL\n\n"
+      "  lorikeet generate -m CHECKPOINT -p \"a lighthouse at dusk <lora:monet:0.7>\"\n\nCommands:\n";
+  for (const Command& command : commands()) text += padded("  " + std::string(command.name), 14) + std::string(command.summary) + "\n";
+  return text + "\nlorikeet COMMAND -h: the most used options; lorikeet COMMAND --help: all of them.\n";
+}
+
+std::string command_help(const Command& command, CLI::App& app, bool full) {
+  std::string usage = "lorikeet " + std::string(command.name);
+  for (const CLI::Option* option : app.get_options())
+    if (option->get_positional()) usage += " " + option->get_type_name();
+  std::string text = std::string(command.summary) + "\n\nUsage: " + usage + " [options]\n";
+  bool left_out = false;
+  for (const std::string& group : app.get_groups()) {
+    const bool is_short = std::find(std::begin(kShortGroups), std::end(kShortGroups), group) != std::end(kShortGroups);
+    const auto options = app.get_options([&](const CLI::Option* option) { return option->get_group() == group; });
+    if (options.empty() || group.empty()) continue;
+    if (!full && !is_short) {
+      left_out = true;
+      continue;
+    }
+    text += "\n" + group + ":\n";
+    for (const CLI::Option* option : options) text += line_of(*option) + "\n";
+  }
+  return left_out ? text + "\nMore with --help.\n" : text;
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,261 @@
+// From a request to pictures:
+//   prompts -> text without tags, LoRA files;  LoRAs -> merged into the U-Net or attached beside it;  text -> conditioning;
+//   noise (and an init image) -> start latent;  sampler -> latent;  autoencoder -> picture with infotext.
+#include "generate/generate.h"
+
+#include <chrono>
+#include <random>
+
+#include "base/error.h"
+#include "generate/canvas.h"
+#include "generate/denoiser.h"
+#include "generate/engine.h"
+#include "generate/infotext.h"
+#include "generate/latents.h"
+#include "generate/prompts.h"
+#include "sampling/noise.h"
+#include "sampling/run_plan.h"
+
+namespace lorikeet {
+
+namespace {
+
+// One picture to make.
+struct Job {
+  size_t prompt;
+  int64_t seed, subseed;
+};
+using Batch = std::vector<Job>;
+
+struct Pass {
+  const Sampler& sampler;
+  RunPlan plan;
+  ImageSize size;
+  double cfg_scale;
+  PassSteps steps;
+};
+
+// What stays the same during a call.
+struct Call {
+  Engine& engine;
+  const Request& request;
+  const Vae& vae;
+  Progress& progress;
+  Canvas canvas;
+  std::vector<ResolvedPrompt> prompts, hr_prompts;
+  bool merged = true;
+};
+
+int64_t random_seed() {
+  std::random_device device;
+  return static_cast<int64_t>(device());
+}
+
+Request completed(const Request& asked) {
+  Request request = asked;
+  validate(request);
+  if (request.seed < 0) request.seed = random_seed();
+  if (request.subseed < 0) request.subseed = random_seed();
+  return request;
+}
+
+std::vector<ResolvedPrompt> resolve(Engine& engine, const Request& request, bool hires, GenerateResult& result) {
+  std::vector<ResolvedPrompt> resolved;
+  for (const auto& prompt : request.prompts) {
+    resolved.push_back(resolve_prompt(engine, hires && !request.hr_prompt.empty() ? request.hr_prompt : prompt, request, result));
+  }
+  return resolved;
+}
+
+// Merged, or beside the layers at run time? Decided once a call.
+bool choose_merged(const Call& call) {
+  if (call.request.lora_apply != LoraApply::automatic) return call.request.lora_apply == LoraApply::merged;
+  ApplyPlan plan{.evaluations = 2 * call.request.steps, .pictures = batch_pictures(call.request)};
+  std::vector<LoraSet> sets;
+  for (const auto& prompt : call.prompts) {
+    if (std::find(sets.begin(), sets.end(), prompt.loras) == sets.end()) sets.push_back(prompt.loras);
+    plan.low_rank = plan.low_rank && is_low_rank(prompt.loras);
+  }
+  // A batch of several sets is taken apart on the CPU, where a batch gains nothing; on a GPU it stays whole and so needs the run-time way.
+  plan.sets_in_batch = call.engine.unet().compute().device.is_cpu() ? 1 : static_cast<int>(sets.size());
+  plan.pictures /= plan.sets_in_batch == 1 ? std::max<int>(1, static_cast<int>(sets.size())) : 1;
+  return prefer_merged(plan);
+}
+
+// The pictures in their order, in batches; a merged batch has one LoRA set.
+std::vector<Batch> plan_batches(const Call& call) {
+  std::vector<Batch> batches;
+  int64_t index = 0;
+  for (int n = 0; n < call.request.n_iter; ++n) {
+    batches.emplace_back();
+    for (size_t p = 0; p < call.request.prompts.size(); ++p) {
+      const auto differs = [&](size_t other) {
+        return call.prompts[p].loras != call.prompts[other].loras || call.hr_prompts[p].loras != call.hr_prompts[other].loras;
+      };
+      if (call.merged && !batches.back().empty() && differs(batches.back().front().prompt)) batches.emplace_back();
+      for (int i = 0; i < call.request.batch_size; ++i, ++index) {
+        batches.back().push_back({p, call.request.seed + index, call.request.subseed + index});
+      }
+    }
+  }
+  return batches;
+}
+
+PictureNoise make_noise(const Call& call, const Batch& batch, ImageSize size) {
+  const Request& r = call.request;
+  NoiseSettings settings{.source = &find_random_source(choices(r.rng)[static_cast<size_t>(r.rng)].name),
+                         .subseed_strength = r.subseed_strength,
+                         .seed_resize_width_px = r.seed_resize_from_w,
+                         .seed_resize_height_px = r.seed_resize_from_h,
+                         .eta_noise_seed_delta = r.ensd};
+  for (const Job& job : batch) {
+    settings.seeds.push_back(static_cast<uint64_t>(job.seed));
+    settings.subseeds.push_back(static_cast<uint64_t>(job.subseed));
+  }
+  const auto channels = call.engine.spec().vae.latent_channels;
+  return PictureNoise(settings, {channels, size.height_px / 8, size.width_px / 8}, call.engine.unet().compute().device);
+}
+
+// Puts the LoRAs on, encodes the texts and runs the sampler from `init` (undefined: from noise alone). -> [B, C, h, w] on the CPU
+Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vector<ResolvedPrompt>& prompts, const std::string& negative,
+                const Tensor& init, bool use_canvas, NamedHashes& used_embeddings) {
+  Engine& engine = call.engine;
+  const Request& request = call.request;
+  DenoiserInputs inputs{.guidance = {pass.cfg_scale, request.cfg_rescale}, .size = pass.size, .attach_loras = !call.merged};
+  std::map<size_t, PicturePrompts> encoded;
+  call.progress.stage("encoding", 0);
+  for (const Job& job : batch) {
+    auto [place, is_new] = encoded.try_emplace(job.prompt);
+    if (is_new) place->second = encode_prompts(engine, prompts[job.prompt], negative, pass.steps, request, call.merged, used_embeddings);
+    inputs.pictures.push_back(place->second);
+  }
+  if (call.merged) engine.lora_applier().merge(prompts[batch.front().prompt].loras, "unet.");
+
+  PictureNoise noise = make_noise(call, batch, pass.size);
+  const Device device = engine.unet().compute().device;
+  const Tensor first = noise.next();
+  Tensor begin = init.defined() ? init.to(device) : init;
+  if (use_canvas && call.canvas.img2img()) {
+    begin = filled_init(call.canvas, request.inpainting_fill, first.to(torch::kCPU)).to(device);
+    if (call.canvas.repaint.defined()) {
+      inputs.keep = begin;
+      inputs.repaint = call.canvas.repaint.to(device);
+    }
+  }
+  if (engine.spec().inpainting()) {
+    inputs.image_channels = use_canvas ? call.canvas.image_channels : empty_image_channels(call.vae, engine.spec(), pass.size);
+  }
+
+  Denoiser denoiser(engine, std::move(inputs));
+  const Denoise denoise = [&](const Tensor& x, double sigma) { return denoiser(x, sigma); };
+  call.progress.stage("sampling", static_cast<int>(pass.plan.sigmas.size()) - 1);
+  const SampleRun run{denoise, pass.plan.sigmas, noise, call.progress, request.eta.value_or(pass.sampler.default_eta)};
+  const Tensor x = pass.sampler.sample(run, start(pass.sampler, pass.plan, first, begin));
+  return finish(pass.sampler, pass.plan, x).to(torch::kCPU);
+}
+
+ScheduleRange schedule_range(const Engine& engine) { return range_of(engine.noise_schedule(), engine.spec().xl_steps); }
+
+Tensor first_pass(Call& call, const Batch& batch, NamedHashes& used) {
+  const Request& r = call.request;
+  const Sampler& sampler = find_sampler(r.sampler);
+  const Schedule& schedule = find_schedule(r.schedule);
+  const ScheduleRange range = schedule_range(call.engine);
+  const Pass pass{sampler,
+                  call.canvas.img2img() ? plan_img2img(sampler, schedule, r.steps, r.denoising_strength, range) : plan_run(sampler, schedule, r.steps, range),
+                  {r.width, r.height}, r.cfg_scale,
+                  {r.steps * (sampler.second_order ? 2 : 1), {}}};
+  return run_pass(call, batch, pass, call.prompts, r.negative_prompt, {}, true, used);
+}
+
+// What hires fix enlarges to, and what is left of it: with both sides given, what stands out is cut off (A1111's rule).
+struct HiresSize {
+  int width, height;              // enlarged, multiples of 8
+  int final_width, final_height;  // after cutting
+};
+
+HiresSize hires_size(const Request& r) {
+  const auto whole = [](double px) { return std::max(8, static_cast<int>(px) / 8 * 8); };
+  if (r.hr_resize_x == 0 && r.hr_resize_y == 0) {
+    const int width = whole(r.width * r.hr_scale), height = whole(r.height * r.hr_scale);
+    return {width, height, width, height};
+  }
+  const double ratio = static_cast<double>(r.width) / r.height;
+  const int x = r.hr_resize_x ? r.hr_resize_x : whole(r.hr_resize_y * ratio), y = r.hr_resize_y ? r.hr_resize_y : whole(r.hr_resize_x / ratio);
+  const bool by_width = static_cast<double>(x) / y > ratio;
+  const int width = by_width ? x : std::max(x, whole(y * ratio)), height = by_width ? std::max(y, whole(x / ratio)) : y;
+  return {width, height, x, y};
+}
+
+// [1, C, h, w] -> the middle of it
+Tensor cut(const Tensor& latent, int width_px, int height_px) {
+  const int64_t top = (latent.size(2) - height_px / 8) / 2, left = (latent.size(3) - width_px / 8) / 2;
+  return latent.slice(2, top, top + height_px / 8).slice(3, left, left + width_px / 8);
+}
+
+// Hires fix: enlarge, then paint again from part of the noise.
+Tensor second_pass(Call& call, const Batch& batch, const Tensor& latents, NamedHashes& used) {
+  const Request& r = call.request;
+  const auto [width, height, final_width, final_height] = hires_size(r);
+  const ImageSize size{final_width, final_height};
+  std::vector<Tensor> enlarged;
+  for (int64_t i = 0; i < latents.size(0); ++i) {
+    const Tensor latent = latents.slice(0, i, i + 1);
+    if (is_latent(r.hr_upscaler)) {
+      enlarged.push_back(upscale_latent(latent, width, height, r.hr_upscaler));
+      continue;
+    }
+    const Tensor image = decode_latent(call.vae, call.engine.spec().latent, latent, r.vae_tiling, call.progress);
+    const auto resampling = r.hr_upscaler == HrUpscaler::nearest ? Resampling::nearest : Resampling::lanczos;
+    enlarged.push_back(encode_image(call.vae, call.engine.spec().latent, resize(image, width, height, resampling)));
+  }
+  const Sampler& sampler = find_sampler(r.hr_sampler.empty() ? r.sampler : r.hr_sampler);
+  const Schedule& schedule = find_schedule(r.hr_schedule.empty() ? r.schedule : r.hr_schedule);
+  const int steps = r.hr_second_pass_steps ? r.hr_second_pass_steps : r.steps, calls = sampler.second_order ? 2 : 1;
+  const Pass pass{sampler, plan_hires(sampler, schedule, steps, r.denoising_strength, schedule_range(call.engine)), size,
+                  r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale, {r.steps * (find_sampler(r.sampler).second_order ? 2 : 1), steps * calls}};
+  return run_pass(call, batch, pass, call.hr_prompts, r.hr_negative_prompt.empty() ? r.negative_prompt : r.hr_negative_prompt,
+                  cut(torch::cat(enlarged), final_width, final_height), false, used);
+}
+
+GeneratedPicture finished_picture(Call& call, const Job& job, const Tensor& latent, const NamedHashes& used_embeddings) {
+  const Tensor painted = decode_latent(call.vae, call.engine.spec().latent, latent, call.request.vae_tiling, call.progress);
+  InfotextFacts facts{.seed = job.seed, .subseed = job.subseed, .prompt = job.prompt};
+  facts.model = call.engine.checkpoint().path().stem().string();
+  facts.model_hash = call.engine.model_hash();
+  facts.vae = call.engine.vae_name(call.request.vae);
+  facts.lora_hashes = call.prompts[job.prompt].lora_hashes;
+  facts.ti_hashes = used_embeddings;
+  return {picture_of(call.canvas.finished(painted)), write_infotext(call.request, facts), job.seed};
+}
+
+}  // namespace
+
+GenerateResult generate(Engine& engine, const Request& asked, Progress& progress) {
+  torch::NoGradGuard no_grad;
+  const auto begin = std::chrono::steady_clock::now();
+  GenerateResult result;
+  const Request request = completed(asked);
+  engine.set_tiling(request.tiling);
+
+  const Vae& vae = engine.vae(request.vae);
+  Call call{engine, request, vae, progress, {}, resolve(engine, request, false, result), {}};
+  call.hr_prompts = request.enable_hr && !request.hr_prompt.empty() ? resolve(engine, request, true, result) : call.prompts;
+  call.canvas = make_canvas(engine, vae, request);
+  call.merged = choose_merged(call);
+
+  for (const Batch& batch : plan_batches(call)) {
+    progress.check();
+    NamedHashes used_embeddings;
+    Tensor latents = first_pass(call, batch, used_embeddings);
+    if (request.enable_hr) latents = second_pass(call, batch, latents, used_embeddings);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      progress.check();
+      result.pictures.push_back(finished_picture(call, batch[i], latents.slice(0, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1), used_embeddings));
+    }
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,113 @@
+#include "generate/prompts.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "prompt/embedding_file.h"
+#include "prompt/extra_networks.h"
+
+namespace lorikeet {
+
+namespace {
+
+void warn(GenerateResult& result, const std::string& text) {
+  if (std::find(result.warnings.begin(), result.warnings.end(), text) == result.warnings.end()) result.warnings.push_back(text);
+}
+
+void report(GenerateResult& result, const LoraReport& lora) {
+  const bool known = std::any_of(result.loras.begin(), result.loras.end(), [&](const auto& other) { return other.path == lora.path; });
+  if (!known) result.loras.push_back(lora);
+}
+
+// A1111 keys the hashes by the name in the tag, without the characters that would break the list.
+std::string hash_key(const std::string& name) { return replace_all(replace_all(name, ":", ""), ",", ""); }
+
+void use_tag(Engine& engine, const ExtraNetworkTag& tag, ResolvedPrompt& prompt, const Request& request, GenerateResult& result) {
+  const LoraTag lora = parse_lora_tag(tag);
+  if (!lora.finite()) throw Error(ErrorKind::bad_input, "the multiplier in " + tag.text + " is not a finite number", "write a number such as 0.8");
+  for (const auto& ignored : lora.ignored) warn(result, tag.text + ": '" + ignored + "' is not known and was passed over");
+  std::optional<FoundModel> found;
+  try {
+    found = engine.options().folders.find(ModelKind::lora, lora.name);
+  } catch (const Error& error) {
+    if (!request.allow_missing || error.kind() != ErrorKind::not_found) throw;
+    warn(result, error.message() + "; the picture was made without it");
+    return;
+  }
+  for (const auto& note : found->notes) warn(result, note);
+  const auto loaded = engine.lora(found->file);
+  report(result, loaded->report);
+  if (lora.te == 0 && lora.unet == 0) return;  // exactly off
+  prompt.loras.push_back({loaded, lora.te, lora.unet, lora.dyn});
+  const auto key = std::make_pair(hash_key(lora.name), loaded->hash);
+  if (std::find(prompt.lora_hashes.begin(), prompt.lora_hashes.end(), key) == prompt.lora_hashes.end()) prompt.lora_hashes.push_back(key);
+}
+
+// The folders' embeddings and those that the LoRAs bring along.
+EmbeddingStore embeddings_for(Engine& engine, const ResolvedPrompt& prompt) {
+  EmbeddingStore store = engine.embeddings();
+  for (const auto& use : prompt.loras) {
+    for (const auto& [name, tensors] : use.lora->embeddings) {
+      std::vector<std::string> names;
+      const std::string prefix = "bundle_emb." + name + ".";
+      for (const auto& [tensor, value] : tensors) names.push_back(prefix + tensor);
+      const auto read = [&, tensors = &tensors](const std::string& full) { return tensors->at(full.substr(prefix.size())); };
+      for (auto& embedding : bundled_embeddings(names, {}, use.lora->report.name, read)) store.add(std::move(embedding));
+    }
+  }
+  return store;
+}
+
+// SDXL was trained with zeros in the place of an empty text.
+void zero(ScheduledPrompt& prompt) {
+  for (auto& part : prompt.parts) {
+    for (auto& entry : part.schedule) {
+      entry.conditioning.context = torch::zeros_like(entry.conditioning.context);
+      if (entry.conditioning.pooled.defined()) entry.conditioning.pooled = torch::zeros_like(entry.conditioning.pooled);
+    }
+  }
+}
+
+}  // namespace
+
+ResolvedPrompt resolve_prompt(Engine& engine, const std::string& prompt, const Request& request, GenerateResult& result) {
+  const TaggedPrompt tagged = take_extra_networks(prompt);
+  ResolvedPrompt resolved{.text = tagged.text, .loras = {}, .lora_hashes = {}};
+  for (const auto& tag : tagged.tags) {
+    if (tag.is_lora()) {
+      use_tag(engine, tag, resolved, request, result);
+    } else {
+      warn(result, "the tag " + tag.text + " is of a kind that is not supported ('" + tag.type + "') and was passed over");
+    }
+  }
+  return resolved;
+}
+
+PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,
+                              const Request& request, bool merged, NamedHashes& used) {
+  if (merged) {
+    engine.lora_applier().merge(prompt.loras, "text_encoder");
+  } else {
+    engine.lora_applier().attach(std::span(&prompt.loras, 1), "text_encoder");
+  }
+  const EmbeddingStore store = embeddings_for(engine, prompt);
+  std::vector<const ClipTextModel*> encoders;
+  for (const auto& text : engine.text_encoders()) encoders.push_back(text.get());
+  PromptEncoder encoder(encoders, store,
+                        {.clip_skip = request.clip_skip ? std::optional(request.clip_skip) : std::nullopt, .device = engine.compute().text.device});
+  const ScheduleSteps schedule{.steps = steps.steps, .hires_steps = steps.hires_calls};
+  PicturePrompts prompts;
+  prompts.prompt = std::make_shared<ScheduledPrompt>(encoder.encode_scheduled(prompt.text, schedule));
+  ScheduledPrompt unwanted = encoder.encode_scheduled(negative, schedule, /*composition=*/false);
+  if (engine.spec().zero_empty_negative && negative.empty()) zero(unwanted);
+  prompts.negative = std::make_shared<ScheduledPrompt>(std::move(unwanted));
+  prompts.loras = prompt.loras;
+  for (const auto& embedding : encoder.used_embeddings()) {
+    const auto key = std::make_pair(embedding->name, embedding->hash);
+    if (std::find(used.begin(), used.end(), key) == used.end()) used.push_back(key);
+  }
+  return prompts;
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,35 @@
+// What the prompts of a request ask for: texts without tags, the LoRA files that the tags mean, and the encoded texts.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "generate/denoiser.h"
+#include "generate/engine.h"
+#include "generate/generate.h"
+#include "generate/infotext.h"
+
+namespace lorikeet {
+
+// One prompt of the request.
+struct ResolvedPrompt {
+  std::string text;         // without tags
+  LoraSet loras;            // multiplier 0 left out
+  NamedHashes lora_hashes;  // for infotext, named as in the tags
+};
+
+// Takes the tags out and finds what they mean. Tags of other kinds than LoRA are named in result.warnings; a LoRA that is not there is
+// Error{not_found} with the near names, or a warning with request.allow_missing. Fills result.loras, one report a file.
+ResolvedPrompt resolve_prompt(Engine& engine, const std::string& prompt, const Request& request, GenerateResult& result);
+
+// How the text of a pass is scheduled over its steps.
+struct PassSteps {
+  int steps;                        // U-Net calls a picture: steps, twice that for samplers of second order
+  std::optional<int> hires_calls;   // second pass of hires fix: its own calls
+};
+
+// Encodes a prompt and the negative prompt with the text encoders' part of its LoRAs put on in `way`. `used` gains the embeddings.
+PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,
+                              const Request& request, bool merged, NamedHashes& used);
+
+}  // namespace lorikeet

@@ -1,0 +1,328 @@
+// Attention in bfloat16 on AMX tiles (16 rows of 64 bytes; one instruction multiplies 16×32 by 32×16 and adds in float32).
+//
+// Scores S = Q Kᵀ [queries, keys] and result O += P V [queries, d] lie as they are spoken. The right-hand factors K and V are packed
+// once per head into tiles whose rows hold pairs ("VNNI" order): K [d/2][16 keys][2], V [keys/2][16 of d][2]. A group of 32 queries
+// goes over the keys in blocks; weights P overwrite the front half of their own score row. Online softmax as in
+// Dao et al. 2022, arXiv 2205.14135, algorithm 1; maxima and sums in float32.
+#include <immintrin.h>
+
+#include "nn/kernels/variants.h"
+
+namespace lorikeet::kernels {
+namespace {
+
+constexpr int64_t kGroup = 32;   // queries: two tile rows
+constexpr int64_t kKeys = 256;   // keys of a block: sixteen vectors of scores per query stay in registers
+constexpr int64_t kScoreRow = kKeys + 16;  // floats; the excess spreads the rows over the cache's sets
+constexpr int64_t kTile = 512;   // bfloat16 elements of a tile
+constexpr float kMasked = -1e30f;
+
+int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+struct Sizes {
+  int64_t depth;   // tiles of 32 along d, for Q Kᵀ
+  int64_t columns; // tiles of 16 along d, for P V
+  int64_t keys;    // rounded up to 32
+  explicit Sizes(const AttentionShape& s) : depth(tiles(s.width, 32)), columns(tiles(s.width, 16)), keys(tiles(s.keys, 32) * 32) {}
+  int64_t k_elements() const { return keys / 16 * depth * kTile; }
+  int64_t v_elements() const { return keys / 32 * columns * kTile; }
+};
+
+// What one group of queries carries along.
+struct Group {
+  Bf16* q;       // [2][depth] tiles of 16 queries × 32
+  float* out;    // [32][columns · 16]
+  float* total;  // [32][16]: sums of weights, one per lane
+  float* top;    // [32]: running maxima of the scores as the product gives them
+};
+
+constexpr int64_t bytes_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+int64_t group_bytes(const Sizes& n) { return 2 * n.depth * kTile * 2 + kGroup * (n.columns * 16 + 16) * 4 + bytes_up(kGroup * 4); }
+
+Group group_at(char* memory, const Sizes& n) {
+  Group g;
+  g.q = reinterpret_cast<Bf16*>(memory);
+  g.out = reinterpret_cast<float*>(memory + 2 * n.depth * kTile * 2);
+  g.total = g.out + kGroup * n.columns * 16;
+  g.top = g.total + kGroup * 16;
+  return g;
+}
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// The calling thread's tile configuration is put back afterwards: oneDNN remembers what it has set.
+class Tiles {
+ public:
+  Tiles() {
+    _tile_storeconfig(before_);
+    const TileConfig ours;
+    _tile_loadconfig(&ours);
+  }
+  ~Tiles() {
+    if (before_[0] == 0) {
+      _tile_release();
+    } else {
+      _tile_loadconfig(before_);
+    }
+  }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+ private:
+  alignas(64) uint8_t before_[64];
+};
+
+void zero(void* memory, int64_t bytes) { __builtin_memset(memory, 0, static_cast<size_t>(bytes)); }
+
+// [rows <= 16, width] -> tiles of 16 rows × 32 elements, missing rows and columns zero.
+void pack_rows(const Bf16* from, int64_t stride, int64_t rows, int64_t width, Bf16* to) {
+  if (rows < 16 || width % 32 != 0) zero(to, tiles(width, 32) * kTile * 2);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < width; c += 32) {
+      __builtin_memcpy(to + c / 32 * kTile + r * 32, from + r * stride + c, static_cast<size_t>(min(32, width - c)) * 2);
+    }
+  }
+}
+
+// 16 rows of 16 pairs each -> its transpose.
+void transpose_pairs(const uint32_t* from, uint32_t* to) {
+  const __m512i steps = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(16));
+  for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * 16, _mm512_i32gather_epi32(steps, from + i, 4));
+}
+
+void pack_keys(const AttentionShape& shape, const Bf16* k, Bf16* to) {
+  const Sizes n(shape);
+  for (int64_t key = 0; key < n.keys; key += 16) {
+    const int64_t rows = min(16, shape.keys - key);
+    for (int64_t c = 0; c < n.depth * 32; c += 32, to += kTile) {
+      alignas(64) Bf16 rows_first[kTile];
+      pack_rows(k + key * shape.k_stride + c, shape.k_stride, rows, min(32, shape.width - c), rows_first);
+      transpose_pairs(reinterpret_cast<const uint32_t*>(rows_first), reinterpret_cast<uint32_t*>(to));
+    }
+  }
+}
+
+void pack_values(const AttentionShape& shape, const Bf16* v, Bf16* to) {
+  const Sizes n(shape);
+  for (int64_t key = 0; key < n.keys; key += 32) {
+    for (int64_t c = 0; c < n.columns * 16; c += 16) {
+      const __mmask16 lanes = static_cast<__mmask16>((1u << min(16, shape.width - c)) - 1);
+      for (int64_t pair = key; pair < key + 32; pair += 2, to += 32) {
+        const auto row = [&](int64_t s) {
+          const __mmask16 there = s < shape.keys ? lanes : 0;
+          return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, v + s * shape.v_stride + c));
+        };
+        _mm512_store_si512(to, _mm512_or_si512(row(pair), _mm512_slli_epi32(row(pair + 1), 16)));
+      }
+    }
+  }
+}
+
+void pack(const AttentionShape& shape, const void* k, const void* v, void* packed) {
+  Bf16* to = static_cast<Bf16*>(packed);
+  pack_keys(shape, static_cast<const Bf16*>(k), to);
+  pack_values(shape, static_cast<const Bf16*>(v), to + Sizes(shape).k_elements());
+}
+
+// scores[32][keys] = Q Kᵀ; keys: a multiple of 32.
+void score_block(const Bf16* q, const Bf16* k, int64_t depth, int64_t keys, float* scores) {
+  constexpr int kRow = kScoreRow * 4;
+  for (int64_t key = 0; key < keys; key += 32, k += 2 * depth * kTile) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t d = 0; d < depth; ++d) {
+      _tile_loadd(4, q + d * kTile, 64);
+      _tile_loadd(6, k + d * kTile, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, k + (depth + d) * kTile, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(5, q + (depth + d) * kTile, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, scores + key, kRow);
+    _tile_stored(1, scores + key + 16, kRow);
+    _tile_stored(2, scores + 16 * kScoreRow + key, kRow);
+    _tile_stored(3, scores + 16 * kScoreRow + key + 16, kRow);
+  }
+}
+
+// out[32][columns · 16] += P V; P: the front halves of the score rows.
+void value_block(const float* scores, const Bf16* v, int64_t columns, int64_t keys, float* out) {
+  constexpr int kRow = kScoreRow * 4;
+  const int out_row = static_cast<int>(columns * 64);
+  const Bf16* p = reinterpret_cast<const Bf16*>(scores);
+  const Bf16* below = reinterpret_cast<const Bf16*>(scores + 16 * kScoreRow);
+  int64_t c = 0;
+  for (; c + 2 <= columns; c += 2) {
+    float* o = out + c * 16;
+    _tile_loadd(0, o, out_row);
+    _tile_loadd(1, o + 16, out_row);
+    _tile_loadd(2, o + 16 * columns * 16, out_row);
+    _tile_loadd(3, o + 16 * columns * 16 + 16, out_row);
+    for (int64_t key = 0; key < keys; key += 32) {
+      const Bf16* right = v + (key / 32 * columns + c) * kTile;
+      _tile_loadd(4, p + key, kRow);
+      _tile_loadd(6, right, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, right + kTile, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(5, below + key, kRow);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, o, out_row);
+    _tile_stored(1, o + 16, out_row);
+    _tile_stored(2, o + 16 * columns * 16, out_row);
+    _tile_stored(3, o + 16 * columns * 16 + 16, out_row);
+  }
+  if (c < columns) {
+    float* o = out + c * 16;
+    _tile_loadd(0, o, out_row);
+    _tile_loadd(2, o + 16 * columns * 16, out_row);
+    for (int64_t key = 0; key < keys; key += 32) {
+      _tile_loadd(4, p + key, kRow);
+      _tile_loadd(6, v + (key / 32 * columns + c) * kTile, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(5, below + key, kRow);
+      _tile_dpbf16ps(2, 5, 6);
+    }
+    _tile_stored(0, o, out_row);
+    _tile_stored(2, o + 16 * columns * 16, out_row);
+  }
+}
+
+// 2^x for x <= 0: cubic through Chebyshev nodes on [0, 1), relative error 1e-4, a twentieth of bfloat16's rounding.
+inline __m512 exp2(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(7.89672570e-2f), f, _mm512_set1_ps(2.24693156e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.96324771e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.99900288e-1f));
+  return _mm512_scalef_ps(p, x);
+}
+
+// One query's scores -> weights in bfloat16 (Vectors · 16 of them) relative to its running maximum. Returns by how much that maximum rose,
+// as the factor for what was summed before.
+template <int Vectors>
+inline float softmax_row(float* scores, float to_log2, float* top, float* total) {
+  __m512 x[Vectors];
+  for (int i = 0; i < Vectors; ++i) x[i] = _mm512_load_ps(scores + i * 16);
+  __m512 most = x[0];
+  for (int i = 1; i < Vectors; ++i) most = _mm512_max_ps(most, x[i]);
+  const float highest = _mm512_reduce_max_ps(most), before = *top;
+  const float now = highest > before ? highest : before;
+  *top = now;
+  const __m512 factor = _mm512_set1_ps(to_log2), offset = _mm512_set1_ps(-now * to_log2);
+  const float change = highest > before ? _mm512_cvtss_f32(exp2(_mm512_set1_ps((before - now) * to_log2))) : 1.f;
+  __m512 sum = _mm512_mul_ps(_mm512_load_ps(total), _mm512_set1_ps(change));
+  for (int i = 0; i < Vectors; i += 2) {
+    const __m512 low = exp2(_mm512_fmadd_ps(x[i], factor, offset)), high = exp2(_mm512_fmadd_ps(x[i + 1], factor, offset));
+    sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+    const __m512bh pair = _mm512_cvtne2ps_pbh(high, low);
+    __builtin_memcpy(scores + i * 8, &pair, sizeof pair);
+  }
+  _mm512_store_ps(total, sum);
+  return change;
+}
+
+float softmax_row(float* scores, int64_t keys, float to_log2, float* top, float* total) {
+  switch (keys / 32) {
+    case 8: return softmax_row<16>(scores, to_log2, top, total);
+    case 7: return softmax_row<14>(scores, to_log2, top, total);
+    case 6: return softmax_row<12>(scores, to_log2, top, total);
+    case 5: return softmax_row<10>(scores, to_log2, top, total);
+    case 4: return softmax_row<8>(scores, to_log2, top, total);
+    case 3: return softmax_row<6>(scores, to_log2, top, total);
+    case 2: return softmax_row<4>(scores, to_log2, top, total);
+    default: return softmax_row<2>(scores, to_log2, top, total);
+  }
+}
+
+// Hides the keys from `visible` (counted within the block) on.
+void mask_row(float* scores, int64_t visible, int64_t keys) {
+  for (int64_t s = visible < 0 ? 0 : visible; s < keys; ++s) scores[s] = kMasked;
+}
+
+void softmax_block(const AttentionShape& shape, const Group& g, float* scores, int64_t first_query, int64_t first_key, int64_t keys, int64_t columns) {
+  const float to_log2 = shape.scale * 1.44269504f;
+  const bool masked = first_key + keys > shape.keys || (shape.causal && first_key + keys > first_query);
+  for (int64_t t = 0; t < kGroup; ++t) {
+    float* row = scores + t * kScoreRow;
+    if (masked) mask_row(row, min(shape.keys, shape.causal ? first_query + t + 1 : shape.keys) - first_key, keys);
+    const float change = softmax_row(row, keys, to_log2, g.top + t, g.total + t * 16);
+    if (change == 1.f) continue;
+    float* out = g.out + t * columns * 16;
+    for (int64_t c = 0; c < columns * 16; c += 16) _mm512_store_ps(out + c, _mm512_mul_ps(_mm512_load_ps(out + c), _mm512_set1_ps(change)));
+  }
+}
+
+void start(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t first, const Bf16* q) {
+  for (int64_t half = 0; half < 2; ++half) {
+    const int64_t t = first + half * 16, rows = min(16, shape.queries - t);
+    if (rows > 0) {
+      pack_rows(q + t * shape.q_stride, shape.q_stride, rows, shape.width, g.q + half * n.depth * kTile);
+    } else {
+      zero(g.q + half * n.depth * kTile, n.depth * kTile * 2);
+    }
+  }
+  zero(g.out, kGroup * (n.columns * 16 + 16) * 4);
+  for (int64_t t = 0; t < kGroup; ++t) g.top[t] = kMasked;
+}
+
+void finish(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t first, Bf16* out) {
+  const int64_t rows = min(kGroup, shape.queries - first);
+  for (int64_t t = 0; t < rows; ++t) {
+    const __m512 share = _mm512_set1_ps(1.f / _mm512_reduce_add_ps(_mm512_load_ps(g.total + t * 16)));
+    for (int64_t c = 0; c < shape.width; c += 16) {
+      const __m256bh values = _mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_load_ps(g.out + t * n.columns * 16 + c), share));
+      __m256i bits;
+      __builtin_memcpy(&bits, &values, sizeof bits);
+      _mm256_mask_storeu_epi16(out + (first + t) * shape.out_stride + c, static_cast<__mmask16>((1u << min(16, shape.width - c)) - 1), bits);
+    }
+  }
+}
+
+// Wide heads do so much work per query that more queries have to share each key fetched from memory.
+int64_t query_block(const AttentionShape& shape) { return shape.width > 160 ? 128 : 64; }
+
+void run(const AttentionShape& shape, int64_t first, const void* q, const void* packed, void* scratch, void* out) {
+  const Tiles configured;
+  const Sizes n(shape);
+  const Bf16* k = static_cast<const Bf16*>(packed);
+  const Bf16* v = k + n.k_elements();
+  float* scores = static_cast<float*>(scratch);
+  char* groups = static_cast<char*>(scratch) + kGroup * kScoreRow * 4;
+  const int64_t last = min(first + query_block(shape), shape.queries);
+  const auto group = [&](int64_t t) { return group_at(groups + (t - first) / kGroup * group_bytes(n), n); };
+
+  for (int64_t t = first; t < last; t += kGroup) start(shape, n, group(t), t, static_cast<const Bf16*>(q));
+  const int64_t end = shape.causal ? min(n.keys, tiles(last, 32) * 32) : n.keys;
+  for (int64_t key = 0; key < end; key += kKeys) {
+    const int64_t keys = min(kKeys, end - key);
+    for (int64_t t = first; t < last; t += kGroup) {
+      const Group g = group(t);
+      score_block(g.q, k + key / 16 * n.depth * kTile, n.depth, keys, scores);
+      softmax_block(shape, g, scores, t, key, keys, n.columns);
+      value_block(scores, v + key / 32 * n.columns * kTile, n.columns, keys, g.out);
+    }
+  }
+  for (int64_t t = first; t < last; t += kGroup) finish(shape, n, group(t), t, static_cast<Bf16*>(out));
+}
+
+int64_t packed_bytes(const AttentionShape& shape) { return (Sizes(shape).k_elements() + Sizes(shape).v_elements()) * 2; }
+int64_t scratch_bytes(const AttentionShape& shape) { return kGroup * kScoreRow * 4 + query_block(shape) / kGroup * group_bytes(Sizes(shape)); }
+
+}  // namespace
+
+extern const AttentionKernel kAttentionAmx;
+const AttentionKernel kAttentionAmx = {query_block, packed_bytes, scratch_bytes, pack, run};
+
+}  // namespace lorikeet::kernels

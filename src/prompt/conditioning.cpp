@@ -1,0 +1,142 @@
+#include "prompt/conditioning.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "prompt/composition.h"
+#include "prompt/tokenizer.h"
+
+namespace lorikeet {
+
+namespace {
+constexpr size_t kChunksAtOnce = 8;  // bounds the memory that a very long prompt takes
+
+// The chunk's end token: the first one, whether it ends the text, or stands in it.
+int64_t end_place(const PromptChunk& chunk) {
+  return std::find(chunk.ids.begin(), chunk.ids.end(), kEndToken) - chunk.ids.begin();
+}
+
+// ids: [B, 77] for an encoder that fills chunks with `padding` behind the end token.
+Tensor id_tensor(std::span<const PromptChunk> chunks, int64_t padding) {
+  Tensor ids = torch::empty({static_cast<int64_t>(chunks.size()), kChunkSize}, torch::kInt64);
+  auto* row = ids.data_ptr<int64_t>();
+  for (const PromptChunk& chunk : chunks) {
+    const auto end = end_place(chunk);
+    for (int64_t i = 0; i < kChunkSize; ++i) *row++ = i > end ? padding : chunk.ids[static_cast<size_t>(i)];
+  }
+  return ids;
+}
+
+Tensor end_tensor(std::span<const PromptChunk> chunks) {
+  std::vector<int64_t> ends;
+  for (const PromptChunk& chunk : chunks) ends.push_back(end_place(chunk));
+  return torch::tensor(ends, torch::kInt64);
+}
+
+// embedded: [B, 77, D], written to.
+void put_embeddings(Tensor& embedded, std::span<const PromptChunk> chunks) {
+  for (size_t b = 0; b < chunks.size(); ++b) {
+    for (const auto& [at, embedding] : chunks[b].embeddings) {
+      const Tensor vectors = embedding->vectors_for(embedded.size(2));
+      embedded[static_cast<int64_t>(b)].slice(0, at, at + vectors.size(0)).copy_(vectors);
+    }
+  }
+}
+
+// Multiplies each place of z and gives it back the mean that it had. z: [77, D].
+Tensor emphasise(const Tensor& z, const std::vector<double>& multipliers) {
+  if (std::all_of(multipliers.begin(), multipliers.end(), [](double m) { return m == 1; })) return z;
+  const Tensor factors = torch::tensor(multipliers, torch::kFloat64).to(z.options()).unsqueeze(1);
+  const Tensor weighted = z * factors;
+  return weighted * (z.mean() / weighted.mean());
+}
+
+Tensor repeat_last_row(const Tensor& context, int64_t length) {
+  const auto missing = length - context.size(0);
+  return missing <= 0 ? context : torch::cat({context, context.slice(0, -1).expand({missing, context.size(1)})});
+}
+}  // namespace
+
+Conditioning pad_to(const Conditioning& conditioning, int64_t count, const Conditioning& empty) {
+  std::vector<Tensor> parts{conditioning.context};
+  for (auto i = conditioning.chunks(); i < count; ++i) parts.push_back(empty.context);
+  return {torch::cat(parts), conditioning.pooled};
+}
+
+std::vector<ScheduledPrompt::Current> ScheduledPrompt::current(int step) const {
+  std::vector<Current> result;
+  int64_t longest = 0;
+  for (const Part& part : parts) {
+    auto entry = std::find_if(part.schedule.begin(), part.schedule.end(), [step](const Entry& e) { return step <= e.end_step; });
+    if (entry == part.schedule.end()) entry = part.schedule.begin();
+    result.push_back({part.weight, entry->conditioning});
+    longest = std::max(longest, entry->conditioning.context.size(0));
+  }
+  for (Current& one : result) one.conditioning.context = repeat_last_row(one.conditioning.context, longest);
+  return result;
+}
+
+bool ScheduledPrompt::changes() const {
+  return std::any_of(parts.begin(), parts.end(), [](const Part& part) { return part.schedule.size() > 1; });
+}
+
+bool clip_skip_acts(const ClipConfig& config) { return config.quick_gelu && config.final_norm; }
+
+PromptEncoder::PromptEncoder(std::vector<const ClipTextModel*> encoders, const EmbeddingStore& embeddings, Options options)
+    : encoders_(std::move(encoders)), embeddings_(embeddings), options_(options) {}
+
+// -> [77·chunks, D] float32; pooled: [P] of the first chunk.
+Tensor PromptEncoder::encode_chunks(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const {
+  const ClipConfig& config = encoder.config();
+  const int skip = options_.clip_skip && clip_skip_acts(config) ? *options_.clip_skip : config.skip;
+  std::vector<Tensor> contexts;
+  for (size_t begin = 0; begin < chunks.size(); begin += kChunksAtOnce) {
+    const auto some = std::span(chunks).subspan(begin, std::min(kChunksAtOnce, chunks.size() - begin));
+    Tensor embedded = encoder.embed(id_tensor(some, config.padding_id).to(options_.device));
+    put_embeddings(embedded, some);
+    const ClipOutput output = encoder.forward(embedded, end_tensor(some).to(options_.device), skip);
+    const Tensor hidden = output.hidden.to(torch::kFloat32);
+    for (size_t i = 0; i < some.size(); ++i) contexts.push_back(emphasise(hidden[static_cast<int64_t>(i)], some[i].multipliers));
+    if (begin == 0) pooled = output.pooled[0].to(torch::kFloat32);
+  }
+  return torch::cat(contexts);
+}
+
+void PromptEncoder::note_use(const std::vector<PromptChunk>& chunks) {
+  for (const PromptChunk& chunk : chunks)
+    for (const auto& place : chunk.embeddings)
+      if (std::find(used_.begin(), used_.end(), place.embedding) == used_.end()) used_.push_back(place.embedding);
+}
+
+const Conditioning& PromptEncoder::encode(const std::string& text) {
+  if (const auto known = encoded_.find(text); known != encoded_.end()) return known->second;
+  const torch::NoGradGuard no_gradients;
+  const auto chunks = chunk_prompt(text, embeddings_, options_.comma_backtrack).chunks;
+  note_use(chunks);
+  Conditioning result;
+  std::vector<Tensor> contexts;
+  for (const ClipTextModel* encoder : encoders_) {
+    Tensor pooled;
+    contexts.push_back(encode_chunks(*encoder, chunks, pooled));
+    if (encoder->config().projection) result.pooled = pooled;
+  }
+  result.context = torch::cat(contexts, 1);
+  if (!result.context.isfinite().all().item<bool>()) {
+    throw Error(ErrorKind::bad_input, "the prompt gives numbers that are not finite",
+                "a weight in it is too large (weights near 1 are usual), or the text encoder or an embedding is damaged");
+  }
+  return encoded_.emplace(text, std::move(result)).first->second;
+}
+
+ScheduledPrompt PromptEncoder::encode_scheduled(std::string_view prompt, const ScheduleSteps& steps, bool composition) {
+  ScheduledPrompt result;
+  const auto parts = composition ? split_composition(prompt) : std::vector<PromptPart>{{std::string(prompt), 1}};
+  for (const PromptPart& part : parts) {
+    ScheduledPrompt::Part scheduled{part.weight, {}};
+    for (const auto& [end_step, text] : parse_schedule(part.text, steps)) scheduled.schedule.push_back({end_step, encode(text)});
+    result.parts.push_back(std::move(scheduled));
+  }
+  return result;
+}
+
+}  // namespace lorikeet
