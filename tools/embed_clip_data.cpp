@@ -99,7 +99,8 @@ std::vector<uint32_t> pack_merges(const std::string& text) {
     const std::string left = line.substr(0, space), right = line.substr(space + 1);
     if (!ids.contains(left) || !ids.contains(right)) throw std::runtime_error("merge of unknown symbols: " + line);
     packed.push_back(ids[left] << 16 | ids[right]);
-    if (!ids.emplace(left + right, static_cast<uint32_t>(511 + packed.size())).second) throw std::runtime_error("symbol made twice: " + line);
+    if (!ids.emplace(left + right, static_cast<uint32_t>(511 + packed.size())).second)
+      throw std::runtime_error("symbol made twice: " + line);
     at = end;
   }
   if (packed.size() != kMerges) throw std::runtime_error("found " + std::to_string(packed.size()) + " merges, expected 48894");

@@ -34,9 +34,9 @@ std::string line_of(const CLI::Option& option) {
 }  // namespace
 
 std::string program_help() {
-  std::string text =
-      "lorikeet " LORIKEET_VERSION ": pictures from prompts with LoRAs, for Stable Diffusion 1.x, 2.x and XL\n\n"
-      "  lorikeet generate -m CHECKPOINT -p \"a lighthouse at dusk <lora:monet:0.7>\"\n\nCommands:\n";
+  std::string text = "lorikeet " LORIKEET_VERSION
+                     ": pictures from prompts with LoRAs, for Stable Diffusion 1.x, 2.x and XL\n\n"
+                     "  lorikeet generate -m CHECKPOINT -p \"a lighthouse at dusk <lora:monet:0.7>\"\n\nCommands:\n";
   for (const Command& command : commands()) text += padded("  " + std::string(command.name), 14) + std::string(command.summary) + "\n";
   return text + "\nlorikeet COMMAND -h: the most used options; lorikeet COMMAND --help: all of them.\n";
 }

@@ -36,7 +36,11 @@ void add_folder_options(CLI::App& app, FolderOptions& options) {
 void add_device_options(CLI::App& app, DeviceOptions& options) {
   app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N.")->group("Device")->type_name("DEVICE")->capture_default_str();
   app.add_option("--precision", options.precision, "auto, f32, bf16 or f16.")->group("Device")->type_name("DTYPE")->capture_default_str();
-  app.add_option("--threads", options.threads, "Threads of the CPU; 0: one a core.")->group("Device")->type_name("N")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--threads", options.threads, "Threads of the CPU; 0: one a core.")
+      ->group("Device")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
 }
 
 ModelFolders open_folders(const FolderOptions& options) {
@@ -59,9 +63,11 @@ FoundModel find_checkpoint(const ModelFolders& folders, const std::string& name)
   if (all.empty()) {
     std::vector<std::string> places;
     for (const fs::path& place : folders.places(ModelKind::checkpoint)) places.push_back(place.string());
-    const std::string looked = places.empty() ? "no folder of checkpoints was found (looked for models/ here and beside the program)" : "looked in " + join(places, ", ");
+    const std::string looked = places.empty() ? "no folder of checkpoints was found (looked for models/ here and beside the program)"
+                                              : "looked in " + join(places, ", ");
     throw Error(ErrorKind::not_found, "there is no checkpoint to make pictures with: " + looked,
-                "put a Stable Diffusion checkpoint (.safetensors) into models/checkpoints/, name your models folder with --models DIR, or a file with "
+                "put a Stable Diffusion checkpoint (.safetensors) into models/checkpoints/, name your models folder with --models DIR, or "
+                "a file with "
                 "--model FILE; \"./run demo\" in Lorikeet's source folder makes a first picture without any");
   }
   std::vector<std::string> names;

@@ -35,12 +35,14 @@ const Command& find_command(const std::string& name) {
 void refuse_unknown(CLI::App& app) {
   const auto rest = app.remaining();
   if (rest.empty()) return;
-  if (!starts_with(rest[0], "-")) throw Error(ErrorKind::bad_input, "\"" + rest[0] + "\" is one argument too many", "quote a prompt that has spaces in it");
+  if (!starts_with(rest[0], "-"))
+    throw Error(ErrorKind::bad_input, "\"" + rest[0] + "\" is one argument too many", "quote a prompt that has spaces in it");
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options())
     for (const auto& name : option->get_lnames()) names.push_back("--" + name);
   const std::string flag = rest[0].substr(0, rest[0].find('='));
-  throw Error(ErrorKind::bad_input, "there is no option " + flag, did_you_mean(flag, names) + (near_names(flag, names).empty() ? "see --help" : ""));
+  throw Error(ErrorKind::bad_input, "there is no option " + flag,
+              did_you_mean(flag, names) + (near_names(flag, names).empty() ? "see --help" : ""));
 }
 
 int run_command(const std::vector<std::string>& arguments, Output& output) {
@@ -95,7 +97,8 @@ int run_cli(const std::vector<std::string>& arguments, Output& output) {
   } catch (const std::bad_alloc&) {
     print(Error(ErrorKind::out_of_memory, "there is not enough memory", "make the picture or the batch smaller"), arguments, output);
   } catch (const std::exception& error) {
-    print(Error(ErrorKind::internal, std::string("this should not happen: ") + error.what(), "please report it with the command that you gave"),
+    print(Error(ErrorKind::internal, std::string("this should not happen: ") + error.what(),
+                "please report it with the command that you gave"),
           arguments, output);
   }
   return 1;

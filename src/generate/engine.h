@@ -17,11 +17,11 @@ namespace lorikeet {
 
 struct EngineOptions {
   std::filesystem::path checkpoint;
-  std::filesystem::path vae;         // empty: the checkpoint's own
+  std::filesystem::path vae = {};    // empty: the checkpoint's own
   std::string device = "auto";       // auto | cpu | cuda | cuda:N
   std::string precision = "auto";    // auto | f32 | bf16 | f16
   int threads = 0;                   // 0: one a core
-  ModelFolders folders;              // where LoRAs, embeddings and VAEs are found by name
+  ModelFolders folders = {};         // where LoRAs, embeddings and VAEs are found by name
 };
 
 // Where the networks run and in which dtype. The text encoders are small and rule everything: on the CPU they stay in float32.

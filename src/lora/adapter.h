@@ -29,6 +29,10 @@ class Adapter {
   virtual Tensor merge(const Tensor& weight, double multiplier) const = 0;
   // The same in place, without gradients, where a kind is quicker that way. weight: float32, contiguous, the caller's own.
   virtual void merge_into(Tensor& weight, double multiplier) const { weight = merge(weight, multiplier); }
+  // Output rows can be merged a few at a time: merge_rows() adds to rows `first`, `first` + 1, … of the weight. rows: [n, columns] float32,
+  // contiguous. Lets a large weight be merged inside the processor's cache.
+  virtual bool merges_rows() const { return false; }
+  virtual void merge_rows(Tensor& rows, int64_t first, double multiplier) const {}
   // The same for the bias (undefined: the layer has none; may come back defined). The default changes nothing.
   virtual Tensor merge_bias(const Tensor& bias, double multiplier) const { return bias; }
   virtual bool changes_bias() const { return false; }

@@ -25,14 +25,40 @@ void sort_by_size(std::vector<Layer*>& layers) {
   std::ranges::stable_sort(layers, [](const Layer* a, const Layer* b) { return a->base_weight().numel() > b->base_weight().numel(); });
 }
 
+// A few output rows at a time, so that the float32 rows stay in the cache.
+Tensor weight_merged_by_rows(const Tensor& base, const LoraTerms& terms, Dtype dtype) {
+  constexpr int64_t kCachedNumbers = 128 * 1024;  // 512 KiB, a quarter of a core's second-level cache
+  Tensor result = torch::empty(base.sizes(), base.options().dtype(dtype).memory_format(torch::MemoryFormat::Contiguous));
+  const Tensor from = base.flatten(1);
+  const Tensor to = result.view({base.size(0), -1});
+  const int64_t columns = from.size(1), step = std::max<int64_t>(16, kCachedNumbers / std::max<int64_t>(columns, 1));
+  const Tensor scratch = torch::empty({std::min(step, base.size(0)), columns}, torch::kFloat32);
+  for (int64_t first = 0; first < base.size(0); first += step) {
+    const int64_t count = std::min(step, base.size(0) - first);
+    Tensor rows = scratch.narrow(0, 0, count);
+    rows.copy_(from.narrow(0, first, count));
+    for (const auto& [adapter, multiplier] : terms) adapter->merge_rows(rows, first, multiplier);
+    to.narrow(0, first, count).copy_(rows);
+  }
+  return result;
+}
+
+Tensor merged_weight(const Layer& layer, const LoraTerms& terms, Dtype dtype) {
+  const Tensor& base = layer.base_weight();
+  if (base.dim() >= 2 && std::ranges::all_of(terms, [](const LoraTerm& term) { return term.adapter->merges_rows(); }))
+    return weight_merged_by_rows(base, terms, dtype);
+  Tensor weight = base.to(torch::kFloat32, false, true).contiguous();
+  for (const auto& [adapter, multiplier] : terms) adapter->merge_into(weight, multiplier);
+  return weight.to(dtype);
+}
+
 }  // namespace
 
-MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms) {
+MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype) {
   torch::NoGradGuard no_grad;
-  MergedLayer merged{layer.base_weight().to(torch::kFloat32, false, true).contiguous(), layer.base_bias()};
+  MergedLayer merged{merged_weight(layer, terms, dtype), layer.base_bias()};
   bool bias_changed = false;
   for (const auto& [adapter, multiplier] : terms) {
-    adapter->merge_into(merged.weight, multiplier);
     if (!adapter->changes_bias()) continue;
     if (!bias_changed && merged.bias.defined()) merged.bias = merged.bias.to(torch::kFloat32);
     merged.bias = adapter->merge_bias(merged.bias, multiplier);
@@ -73,7 +99,9 @@ void LoraApplier::change(std::vector<Layer*> layers) {
       const Applied& wanted = applied_.at(layer.path());
       layer.set_run_time_terms({});
       if (wanted.merged) {
-        MergedLayer merged = merged_layer(layer, wanted.rows.front());
+        // Norms and biases stay float32; a matrix is needed in the compute dtype only.
+        const bool matrix = layer.base_weight().dim() >= 2;
+        MergedLayer merged = merged_layer(layer, wanted.rows.front(), matrix ? layer.compute().dtype : torch::kFloat32);
         layer.set_merged(std::move(merged.weight), std::move(merged.bias));
         return;
       }

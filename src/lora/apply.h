@@ -55,11 +55,11 @@ struct LoraTerm {
 using LoraTerms = std::vector<LoraTerm>;
 
 // The effective weight and bias of a layer under `terms`, each adapter computed from the weight as changed so far, as A1111 does.
-// float32 on the CPU; bias undefined when the layer has none, or when no adapter changes it.
+// Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when no adapter changes it.
 struct MergedLayer {
   Tensor weight, bias;
 };
-MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms);
+MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype = torch::kFloat32);
 
 // What one model's layers have on them at the moment, and how that is changed. Only layers whose terms differ from what they have are touched.
 // One applier a model; not for several threads at once.

@@ -59,7 +59,9 @@ class Parser {
   // Length of ": 1.3 )" at the start of the rest, or 0.
   size_t weight_length() const {
     size_t i = 1;
-    const auto skip_space = [&] { while (i < rest_.size() && unicode::is_space(rest_[i])) ++i; };
+    const auto skip_space = [&] {
+      while (i < rest_.size() && unicode::is_space(rest_[i])) ++i;
+    };
     skip_space();
     if (i < rest_.size() && (rest_[i] == U'+' || rest_[i] == U'-')) ++i;
     const size_t digits = i;

@@ -32,7 +32,8 @@ constexpr char32_t kWindows1254[] =
     U"ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏĞÑÒÓÔÕÖ×ØÙÚÛÜİŞß"
     U"àáâãäåæçèéêëìíîïğñòóôõö÷øùúûüışÿ";
 constexpr char32_t kIso88592[] =
-    U"\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008A\u008B\u008C\u008D\u008E\u008F\u0090\u0091\u0092\u0093\u0094\u0095\u0096\u0097\u0098\u0099\u009A\u009B\u009C\u009D\u009E\u009F"
+    U"\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008A\u008B\u008C\u008D\u008E\u008F\u0090\u0091\u0092\u0093\u0094\u0095"
+    U"\u0096\u0097\u0098\u0099\u009A\u009B\u009C\u009D\u009E\u009F"
     U"\u00A0Ą˘Ł¤ĽŚ§¨ŠŞŤŹ\u00ADŽŻ°ą˛ł´ľśˇ¸šşťź˝žż"
     U"ŔÁÂĂÄĹĆÇČÉĘËĚÍÎĎĐŃŇÓÔŐÖ×ŘŮÚŰÜÝŢß"
     U"ŕáâăäĺćçčéęëěíîďđńňóôőö÷řůúűüýţ˙";
@@ -50,10 +51,9 @@ constexpr char32_t kCp437[] =
 
 std::span<const CodePage> code_pages() {
   // In the order in which they are tried. "sloppy": byte 0x1A stands for U+FFFD.
-  static const std::vector<CodePage> pages{
-      CodePage(nullptr, false),      CodePage(kWindows1252, true), CodePage(kWindows1251, true),
-      CodePage(kWindows1250, true),  CodePage(kWindows1253, true), CodePage(kWindows1254, true),
-      CodePage(kIso88592, false),    CodePage(kMacRoman, false),   CodePage(kCp437, false)};
+  static const std::vector<CodePage> pages{CodePage(nullptr, false),     CodePage(kWindows1252, true), CodePage(kWindows1251, true),
+                                           CodePage(kWindows1250, true), CodePage(kWindows1253, true), CodePage(kWindows1254, true),
+                                           CodePage(kIso88592, false),   CodePage(kMacRoman, false),   CodePage(kCp437, false)};
   return pages;
 }
 

@@ -12,9 +12,7 @@ namespace {
 constexpr size_t kChunksAtOnce = 8;  // bounds the memory that a very long prompt takes
 
 // The chunk's end token: the first one, whether it ends the text, or stands in it.
-int64_t end_place(const PromptChunk& chunk) {
-  return std::find(chunk.ids.begin(), chunk.ids.end(), kEndToken) - chunk.ids.begin();
-}
+int64_t end_place(const PromptChunk& chunk) { return std::find(chunk.ids.begin(), chunk.ids.end(), kEndToken) - chunk.ids.begin(); }
 
 // ids: [B, 77] for an encoder that fills chunks with `padding` behind the end token.
 Tensor id_tensor(std::span<const PromptChunk> chunks, int64_t padding) {

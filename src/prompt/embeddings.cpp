@@ -46,7 +46,8 @@ EmbeddingStore::Match EmbeddingStore::find(std::span<const int64_t> ids) const {
   const auto entries = ids.empty() ? by_first_id_.end() : by_first_id_.find(ids[0]);
   if (entries == by_first_id_.end()) return {};
   for (const Entry& entry : entries->second)
-    if (entry.ids.size() <= ids.size() && std::equal(entry.ids.begin(), entry.ids.end(), ids.begin())) return {entry.embedding, entry.ids.size()};
+    if (entry.ids.size() <= ids.size() && std::equal(entry.ids.begin(), entry.ids.end(), ids.begin()))
+      return {entry.embedding, entry.ids.size()};
   return {};
 }
 

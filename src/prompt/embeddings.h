@@ -31,7 +31,8 @@ class EmbeddingStore {
   };
 
   EmbeddingStore() = default;
-  // widths: of the model's text encoders. An embedding that lacks vectors for one of them, or that the tokenizer makes nothing of, is skipped.
+  // widths: of the model's text encoders. An embedding that lacks vectors for one of them, or that the tokenizer makes nothing of, is
+  // skipped.
   explicit EmbeddingStore(std::vector<int64_t> widths) : widths_(std::move(widths)) {}
 
   // A later embedding of the same name replaces the earlier one.

@@ -12,7 +12,8 @@ namespace lorikeet {
 
 namespace {
 ExtraNetworkTag read_tag(std::u32string_view whole, size_t colon) {
-  ExtraNetworkTag tag{.text = unicode::encode(whole), .type = unicode::encode(whole.substr(1, colon - 1)), .items = {}, .positional = {}, .named = {}};
+  ExtraNetworkTag tag{
+      .text = unicode::encode(whole), .type = unicode::encode(whole.substr(1, colon - 1)), .items = {}, .positional = {}, .named = {}};
   const std::string arguments = unicode::encode(whole.substr(colon + 1, whole.size() - colon - 2));
   for (const auto item : split(arguments, ':')) {
     tag.items.emplace_back(item);

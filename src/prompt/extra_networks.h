@@ -12,8 +12,8 @@ namespace lorikeet {
 
 // <type:item:item:…>. An item with exactly one '=' is named, the others are positional.
 struct ExtraNetworkTag {
-  std::string text;   // the tag as written, with its brackets
-  std::string type;   // "lora", "lyco", "hypernet", …: any word
+  std::string text;  // the tag as written, with its brackets
+  std::string type;  // "lora", "lyco", "hypernet", …: any word
   std::vector<std::string> items, positional;
   std::map<std::string, std::string> named;  // the last of equal names
 
@@ -30,9 +30,9 @@ TaggedPrompt take_extra_networks(std::string_view prompt);
 
 // <lora:name:te:unet:dyn>, each behind the name optional, or named: te=, unet=, dyn=.
 struct LoraTag {
-  std::string name;             // as written: a file's stem, a path, an alias or a hash
-  double te = 1, unet = 1;      // multipliers of the text encoders' and the U-Net's part; unet is te when not given
-  std::optional<int64_t> dyn;   // use the first so many ranks
+  std::string name;                  // as written: a file's stem, a path, an alias or a hash
+  double te = 1, unet = 1;           // multipliers of the text encoders' and the U-Net's part; unet is te when not given
+  std::optional<int64_t> dyn;        // use the first so many ranks
   std::vector<std::string> ignored;  // named arguments that no one knows ("foo=bar"), for the report
   bool finite() const;               // neither multiplier is "nan" or "inf", which Python's float() reads; the caller refuses those
 };

@@ -86,8 +86,8 @@ std::optional<std::u32string> decode_utf8(std::string_view bytes, bool variants)
   std::string plain;
   for (size_t i = 0; i < bytes.size();) {
     const auto at = [&](size_t k) { return byte_at(bytes, i + k); };
-    const bool pair = at(0) == 0xED && in(at(1), 0xA0, 0xAF) && in(at(2), 0x80, 0xBF) && at(3) == 0xED && in(at(4), 0xB0, 0xBF) &&
-                      in(at(5), 0x80, 0xBF);
+    const bool pair =
+        at(0) == 0xED && in(at(1), 0xA0, 0xAF) && in(at(2), 0x80, 0xBF) && at(3) == 0xED && in(at(4), 0xB0, 0xBF) && in(at(5), 0x80, 0xBF);
     if (at(0) == 0xC0 && at(1) == 0x80) {
       plain += '\0';
       i += 2;
@@ -114,8 +114,7 @@ constexpr std::u32string_view kLeadOfTwo =
     U"ΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩΪΫάέήίВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ";
 constexpr std::u32string_view kLeadOfThree = U"àáâãäåæçèéêëìíîïăćčďęěĺŕΰαβγδεζηθικλμνξοабвгдежзийклмноп";
 constexpr std::u32string_view kLeadOfFour = U"ðóđğπσру";
-constexpr std::u32string_view kTails =
-    U"ĄąĽľŁłŒœŚśŞşŠšŤťŸŹźŻżŽžƒˆˇ˘˛˜˝΄΅ΆΈΉΊΌΎΏЁЂЃЄЅІЇЈЉЊЋЌЎЏёђѓєѕіїјљњћќўџҐґ†‡•‰‹›€№™";
+constexpr std::u32string_view kTails = U"ĄąĽľŁłŒœŚśŞşŠšŤťŸŹźŻżŽžƒˆˇ˘˛˜˝΄΅ΆΈΉΊΌΎΏЁЂЃЄЅІЇЈЉЊЋЌЎЏёђѓєѕіїјљњћќўџҐґ†‡•‰‹›€№™";
 constexpr std::u32string_view kLooseTails = U"–—―‘’‚“”„… ";  // these also stand for themselves
 
 bool is_strict_tail(char32_t c) { return (c >= 0x80 && c <= 0xBF) || kTails.find(c) != std::u32string_view::npos; }

@@ -10,14 +10,14 @@ namespace lorikeet {
 
 namespace {
 enum : uint32_t {
-  kCommon = 1 << 0,     // occurs in many contexts
-  kC1 = 1 << 1,         // control characters U+0080..U+009F
-  kBad = 1 << 2,        // hardly occurs in honest text
+  kCommon = 1 << 0,  // occurs in many contexts
+  kC1 = 1 << 1,      // control characters U+0080..U+009F
+  kBad = 1 << 2,     // hardly occurs in honest text
   kCurrency = 1 << 3,
-  kOpening = 1 << 4,    // punctuation before a word
-  kClosing = 1 << 5,    // punctuation behind a word
+  kOpening = 1 << 4,  // punctuation before a word
+  kClosing = 1 << 5,  // punctuation behind a word
   kNumeric = 1 << 6,
-  kFace = 1 << 7,       // letters of faces such as (òÓ)
+  kFace = 1 << 7,  // letters of faces such as (òÓ)
   kUpperAccented = 1 << 8,
   kLowerAccented = 1 << 9,
   kUpperCommon = 1 << 10,  // whole alphabets: may stand anywhere in a word
@@ -112,22 +112,22 @@ const std::vector<Sequence>& sequences() {
       {{kBox}, {kClosing}},
       {{kAccented}, {kClosing}, {kWord}},
       {{0, U"Œœ"}, {kNoAsciiLetter}},
-      {{0, U"ÂÃÎÐ"}, {kOpening | kClosing, U"€Šš¢£Ÿž\u00A0\u00AD®©°·»–—´"}},                     // Windows-1252
+      {{0, U"ÂÃÎÐ"}, {kOpening | kClosing, U"€Šš¢£Ÿž\u00A0\u00AD®©°·»–—´"}},  // Windows-1252
       {{0, U"×"}, {0, U"²³"}},
-      {{0, U"ØÙ"}, {kArabicKinds, kArabicTail}, {0, U"ØÙ"}, {kArabicKinds, kArabicTail}},        // Arabic in Windows-1252
-      {{0, U"à"}, {0, U"²µ¹¼½¾"}},                                                                // South Asian alphabets
-      {{0, U"√"}, {0, U"±∂†≠®™´≤≥¥µø"}},                                                          // MacRoman
+      {{0, U"ØÙ"}, {kArabicKinds, kArabicTail}, {0, U"ØÙ"}, {kArabicKinds, kArabicTail}},  // Arabic in Windows-1252
+      {{0, U"à"}, {0, U"²µ¹¼½¾"}},                                                         // South Asian alphabets
+      {{0, U"√"}, {0, U"±∂†≠®™´≤≥¥µø"}},                                                   // MacRoman
       {{0, U"≈"}, {0, U"°¢"}},
       {{0, U"‚"}, {0, U"Ä"}, {0, U"ìîïòôúùû†°¢π"}},
       {{0, U"‚"}, {0, U"âó"}, {0, U"àä°ê"}},
-      {{0, U"в"}, {0, U"Ђ"}},                                                                     // Windows-1251
+      {{0, U"в"}, {0, U"Ђ"}},  // Windows-1251
       {{0, U"ВГРС"}, {kC1 | kBad | kOpening | kClosing | kCurrency, U"°µ"}, {0, U"ВГРС"}},
       {{0, U"Г"}, {0, U"ў"}, {0, U"В"}, {0, U"Ђ"}, {0, U"В"}, {kNoLineBreak}, {kAsciiLetter, U" "}},
       {{0, U"Ã"}, {0, U"\u00A0¡"}},
       {{kAsciiLower}, {0, U"ÃÂ"}, {0, U" "}},
       {{kAsciiLower}, {kSpace}, {0, U"ÃÂ"}, {0, U" "}},
       {{kAsciiLower | kClosing, U".,?!"}, {0, U"Â"}, {kOpening | kClosing, U" "}},
-      {{0, U"β"}, {0, U"€"}, {0, U"™\u00A0Ά\u00AD®°"}},                                           // Windows-1253
+      {{0, U"β"}, {0, U"€"}, {0, U"™\u00A0Ά\u00AD®°"}},  // Windows-1253
       {{0, U"ΒΓΞΟ"}, {kC1 | kBad | kOpening | kClosing | kCurrency, U"°"}, {0, U"ΒΓΞΟ"}},
   };
   return all;

@@ -13,7 +13,7 @@
 namespace lorikeet {
 
 namespace {
-constexpr int kMostRounds = 32;          // "&amp;amp;amp;…" can take any number of rounds
+constexpr int kMostRounds = 32;           // "&amp;amp;amp;…" can take any number of rounds
 constexpr size_t kLongestReference = 24;  // letters between '&' (or "&#") and ';'
 
 bool is_ascii_alnum(char32_t c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -30,7 +30,8 @@ std::optional<std::u32string> find_shouted_entity(std::string_view name) {
   for (const std::string_view known : {"AMP", "COPY", "ETH", "GT", "LT", "QUOT", "REG", "THORN"})
     if (starts_with(name, known)) return std::nullopt;
   const std::string small = lower(name);
-  const auto meaning = std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; }) ? find_entity(small) : std::nullopt;
+  const auto meaning =
+      std::none_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; }) ? find_entity(small) : std::nullopt;
   if (!meaning) return std::nullopt;
   constexpr std::pair<std::string_view, std::u32string_view> kTwoLetters[] = {
       {"szlig", U"SS"}, {"fflig", U"FF"}, {"filig", U"FI"}, {"fllig", U"FL"}, {"ffilig", U"FFI"}, {"ffllig", U"FFL"}, {"napos", U"ʼN"}};
@@ -54,8 +55,8 @@ std::optional<std::u32string> find_number(std::string_view digits) {
   }
   if (code >= 0x80 && code <= 0x9F) return std::u32string(1, code_pages()[1].decode(static_cast<unsigned char>(code)));
   if (code == 0 || (code >= 0xD800 && code <= 0xDFFF) || code > 0x10FFFF) return U"\uFFFD";
-  const bool no_character = code < 0x09 || code == 0x0B || (code >= 0x0E && code <= 0x1F) || code == 0x7F || (code >= 0xFDD0 && code <= 0xFDEF) ||
-                            (code & 0xFFFE) == 0xFFFE;
+  const bool no_character = code < 0x09 || code == 0x0B || (code >= 0x0E && code <= 0x1F) || code == 0x7F ||
+                            (code >= 0xFDD0 && code <= 0xFDEF) || (code & 0xFFFE) == 0xFFFE;
   return no_character ? U"" : std::u32string(1, code);
 }
 
@@ -82,9 +83,9 @@ std::u32string unescape_html(const std::u32string& text) {
 
 std::u32string_view split_ligature(char32_t c) {
   constexpr std::pair<char32_t, std::u32string_view> kLigatures[] = {
-      {U'Ĳ', U"IJ"}, {U'ĳ', U"ij"}, {U'ŉ', U"ʼn"}, {U'Ǆ', U"DŽ"}, {U'ǅ', U"Dž"}, {U'ǆ', U"dž"}, {U'Ǉ', U"LJ"}, {U'ǈ', U"Lj"}, {U'ǉ', U"lj"},
-      {U'Ǌ', U"NJ"}, {U'ǋ', U"Nj"}, {U'ǌ', U"nj"}, {U'Ǳ', U"DZ"}, {U'ǲ', U"Dz"}, {U'ǳ', U"dz"}, {U'ﬀ', U"ff"}, {U'ﬁ', U"fi"}, {U'ﬂ', U"fl"},
-      {U'ﬃ', U"ffi"}, {U'ﬄ', U"ffl"}, {U'ﬅ', U"ſt"}, {U'ﬆ', U"st"}};
+      {U'Ĳ', U"IJ"}, {U'ĳ', U"ij"}, {U'ŉ', U"ʼn"},  {U'Ǆ', U"DŽ"},  {U'ǅ', U"Dž"}, {U'ǆ', U"dž"}, {U'Ǉ', U"LJ"}, {U'ǈ', U"Lj"},
+      {U'ǉ', U"lj"}, {U'Ǌ', U"NJ"}, {U'ǋ', U"Nj"},  {U'ǌ', U"nj"},  {U'Ǳ', U"DZ"}, {U'ǲ', U"Dz"}, {U'ǳ', U"dz"}, {U'ﬀ', U"ff"},
+      {U'ﬁ', U"fi"}, {U'ﬂ', U"fl"}, {U'ﬃ', U"ffi"}, {U'ﬄ', U"ffl"}, {U'ﬅ', U"ſt"}, {U'ﬆ', U"st"}};
   if (c < U'Ĳ' || c > U'ﬆ') return {};
   for (const auto& [ligature, letters] : kLigatures)
     if (c == ligature) return letters;

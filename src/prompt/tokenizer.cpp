@@ -13,8 +13,8 @@
 namespace lorikeet {
 
 namespace {
-constexpr std::uint32_t kEndOfWord = 256;    // symbol of a byte that ends a word = symbol of the byte + kEndOfWord
-constexpr std::uint32_t kFirstMerge = 512;   // symbol that merge 0 makes
+constexpr std::uint32_t kEndOfWord = 256;   // symbol of a byte that ends a word = symbol of the byte + kEndOfWord
+constexpr std::uint32_t kFirstMerge = 512;  // symbol that merge 0 makes
 constexpr std::u32string_view kSpecialTexts[] = {U"<|startoftext|>", U"<|endoftext|>"};
 constexpr int64_t kSpecialTokens[] = {kStartToken, kEndToken};
 

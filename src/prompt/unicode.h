@@ -9,11 +9,11 @@ namespace lorikeet::unicode {
 std::u32string decode(std::string_view utf8);  // bytes that are no UTF-8 become U+FFFD
 std::string encode(std::u32string_view text);
 
-bool is_space(char32_t c);      // str.isspace(), re's \s
-bool is_letter(char32_t c);     // \p{L}
-bool is_number(char32_t c);     // \p{N}
-bool is_word(char32_t c);       // re's \w: letters, numbers and '_' (no combining marks)
-int digit_value(char32_t c);    // 0..9 for a decimal digit of any script (re's \d), else -1
+bool is_space(char32_t c);    // str.isspace(), re's \s
+bool is_letter(char32_t c);   // \p{L}
+bool is_number(char32_t c);   // \p{N}
+bool is_word(char32_t c);     // re's \w: letters, numbers and '_' (no combining marks)
+int digit_value(char32_t c);  // 0..9 for a decimal digit of any script (re's \d), else -1
 
 std::u32string_view trim(std::u32string_view text);
 

@@ -171,6 +171,18 @@ std::string error_of(const LoraFile& file, const LayerMap& layers, const char* f
   return "";
 }
 
+// Rows are merged a few at a time where the weight is large; no row may be left out or taken twice.
+TEST(MergedLayer, of_a_large_weight_is_the_merged_weight) {
+  const auto layer = layer_for("unet.large", torch::randn({301, 2000}).to(torch::kFloat16), Tensor());
+  TensorGroup group("module", {{"lora_up.weight", torch::randn({301, 3})}, {"lora_down.weight", torch::randn({3, 2000})}});
+  const std::shared_ptr<const Adapter> adapter = load_adapter(group, *layer);
+  const Tensor wanted = adapter->merge(layer->base_weight().to(torch::kFloat32), 0.7);
+  EXPECT_LE(relative_error(merged_layer(*layer, {{adapter, 0.7}}).weight, wanted), 1e-6);
+  const Tensor rounded = merged_layer(*layer, {{adapter, 0.7}}, torch::kBFloat16).weight;
+  EXPECT_EQ(rounded.scalar_type(), torch::kBFloat16);
+  EXPECT_LE(relative_error(rounded, wanted), 4e-3);  // bfloat16 keeps 8 bits
+}
+
 TEST(LoadLora, of_another_family_says_so) {
   const auto file = LoraFile::open(golden("lora/e1_kohya_ldm_sdxl.safetensors"));
   const std::string text = error_of(*file, sd1(), "sd1");

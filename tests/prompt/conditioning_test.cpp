@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "io/tensor_file.h"
 #include "nn/weights.h"
@@ -42,6 +44,7 @@ double relative_error(const Tensor& found, const Tensor& wanted) {
 TEST_F(ConditioningTest, GivesTheConditioningOfTheWebui) {
   const auto golden = TensorFile::open(std::string(LORIKEET_GOLDEN_DIR) + "/prompts/chunks_cond_sd1.safetensors");
   const auto cases = read_golden("chunks.json").at("cases");
+  double largest = 0;
   const std::pair<std::string, std::optional<int>> kinds[] = {{"cond.", std::nullopt}, {"cond.", 1}, {"cond_clipskip2.", 2}};
   for (const auto& [prefix, skip] : kinds) {
     PromptEncoder encoder({&model_}, none_, {.clip_skip = skip});
@@ -51,10 +54,12 @@ TEST_F(ConditioningTest, GivesTheConditioningOfTheWebui) {
       const Conditioning& found = encoder.encode(cases[i].at("input"));
       ASSERT_EQ(found.context.sizes(), wanted.sizes());
       // Single precision in another order of summation; the mean that emphasis restores is near 0 and magnifies it.
-      EXPECT_LE(relative_error(found.context, wanted), 1e-4);
+      largest = std::max(largest, relative_error(found.context, wanted));
+      EXPECT_LE(largest, 1e-4);
       EXPECT_FALSE(found.pooled.defined());
     }
   }
+  RecordProperty("largest_relative_error", std::to_string(largest * 1e6) + "e-6");
 }
 
 TEST_F(ConditioningTest, VectorsOfAnEmbeddingStandInForTokens) {

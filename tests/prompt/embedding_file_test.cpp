@@ -103,10 +103,11 @@ TEST_F(EmbeddingFile, SaysWhatIsWrongWithOtherFiles) {
 }
 
 TEST(BundledEmbeddings, AreFoundAmongTheTensorsOfALora) {
-  const std::map<std::string, Tensor> tensors{
-      {"bundle_emb.my.word.string_to_param.*", eighths(0, {2, 768})}, {"bundle_emb.xl.clip_l", eighths(0, {1, 768})},
-      {"bundle_emb.xl.clip_g", eighths(0, {1, 1280})},                {"<s1>", eighths(0, {768})},
-      {"lora_unet_a.alpha", torch::tensor(1.0)}};
+  const std::map<std::string, Tensor> tensors{{"bundle_emb.my.word.string_to_param.*", eighths(0, {2, 768})},
+                                              {"bundle_emb.xl.clip_l", eighths(0, {1, 768})},
+                                              {"bundle_emb.xl.clip_g", eighths(0, {1, 1280})},
+                                              {"<s1>", eighths(0, {768})},
+                                              {"lora_unet_a.alpha", torch::tensor(1.0)}};
   std::vector<std::string> names;
   for (const auto& [name, tensor] : tensors) names.push_back(name);
   const auto found = bundled_embeddings(names, {{"<s1>", "<embed>"}}, "fox", [&](const std::string& name) { return tensors.at(name); });

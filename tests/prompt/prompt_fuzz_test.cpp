@@ -8,8 +8,19 @@
 namespace lorikeet {
 
 TEST(PromptFuzz, AnyMixtureOfSyntaxAndBytesIsTaken) {
-  const std::string pieces[] = {"(", ")", "[", "]", ":", "|", "\\", "<", ">", "lora:", "0.5", "-3", "1e9", " AND ", "BREAK", ",", "cat", "\xC3",
-                                "\xC3\xA9", "\xF0\x9F\x90\xB1", "&amp;", "\xC3\x83\xC2\xA9", "\n", "\x1B[3m", "\xCE\xA3", "="};
+  const std::string pieces[] = {"(",        ")",
+                                "[",        "]",
+                                ":",        "|",
+                                "\\",       "<",
+                                ">",        "lora:",
+                                "0.5",      "-3",
+                                "1e9",      " AND ",
+                                "BREAK",    ",",
+                                "cat",      "\xC3",
+                                "\xC3\xA9", "\xF0\x9F\x90\xB1",
+                                "&amp;",    "\xC3\x83\xC2\xA9",
+                                "\n",       "\x1B[3m",
+                                "\xCE\xA3", "="};
   std::mt19937 random(7);
   for (int round = 0; round < 2'000; ++round) {
     std::string text;

@@ -57,7 +57,9 @@ TEST(Tokenizer, RepairsTextAsFtfyDoes) {
   EXPECT_EQ(repaired("â€œ like this â€\xEF\xBF\xBD"), "\" like this \xEF\xBF\xBD");
   EXPECT_EQ(repaired("\x1B[36;44mblue\x1B[0m"), "blue");
   EXPECT_EQ(repaired("ＬＯＵＤ　ＮＯＩＳＥＳ"), "LOUD NOISES");
-  EXPECT_EQ(repaired("a\r\nb\xE2\x80\xA8" "c"), "a\nb\nc");
+  EXPECT_EQ(repaired("a\r\nb\xE2\x80\xA8"
+                     "c"),
+            "a\nb\nc");
 }
 
 TEST(Tokenizer, TakesAHundredThousandCharactersInASecond) {

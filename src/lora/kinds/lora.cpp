@@ -31,7 +31,12 @@ class LoraAdapter : public AdditiveAdapter {
     if (multiplier == 0) return;
     if (factors_.mid.defined() || !weight.is_contiguous()) return AdditiveAdapter::merge_into(weight, multiplier);
     Tensor matrix = weight.view({weight.size(0), -1});
-    matrix.addmm_(factors_.up.flatten(1), factors_.down.flatten(1), 1, multiplier * scale_.value);
+    merge_rows(matrix, 0, multiplier);
+  }
+
+  bool merges_rows() const override { return !factors_.mid.defined(); }
+  void merge_rows(Tensor& rows, int64_t first, double multiplier) const override {
+    rows.addmm_(factors_.up.narrow(0, first, rows.size(0)).flatten(1), factors_.down.flatten(1), 1, multiplier * scale_.value);
   }
 
   std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers) const override {

@@ -22,7 +22,7 @@ const AttentionKernel& attention_kernel(bool bf16) {
 #if defined(LORIKEET_AMX)
     case Isa::amx: return bf16 ? kAttentionAmx : kAttentionF32_avx512;
 #endif
-    case Isa::avx512_bf16:
+    case Isa::avx512_bf16: return bf16 ? kAttentionBf16 : kAttentionF32_avx512;
     case Isa::avx512: return bf16 ? kAttentionWide_avx512 : kAttentionF32_avx512;
     case Isa::avx2: return bf16 ? kAttentionWide_avx2 : kAttentionF32_avx2;
 #endif
