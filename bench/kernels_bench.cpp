@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "nn/kernels/isa.h"
@@ -120,8 +119,7 @@ void bench_rows(Dtype dtype) {
 int main(int argc, char** argv) {
   wanted.assign(argv + 1, argv + argc);
   torch::NoGradGuard no_grad;
-  const char* threads = std::getenv("OMP_NUM_THREADS");  // libtorch 1.13 by itself may take half of the cores for hyperthreads
-  at::set_num_threads(threads != nullptr ? std::stoi(threads) : static_cast<int>(std::thread::hardware_concurrency()));
+  prepare_process();
   std::printf("%s of %s, %d threads\n", to_string(isa()), to_string(machine_isa()), at::get_num_threads());
   for (const Dtype dtype : {torch::kBFloat16, torch::kFloat32}) {
     bench_attention(dtype, 2, 8, 4096, 4096, 40);

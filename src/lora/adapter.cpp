@@ -44,7 +44,8 @@ std::optional<double> TensorGroup::consume_number(std::string_view name) {
   const Tensor tensor = consume(name);
   if (!tensor.defined()) return std::nullopt;
   if (tensor.numel() != 1)
-    throw Error(ErrorKind::bad_input, module_ + "." + std::string(name) + " should be one number, but has the shape " + to_string(tensor.sizes()));
+    throw Error(ErrorKind::bad_input,
+                module_ + "." + std::string(name) + " should be one number, but has the shape " + to_string(tensor.sizes()));
   return tensor.item<float>();
 }
 
@@ -56,7 +57,8 @@ TensorShapes TensorGroup::shapes() const {
 
 std::span<const AdapterKind> adapter_kinds() {
   // DoRA first: it wraps whichever kind the rest of the tensors is.
-  static const std::array kinds{kDoraKind, kLoraKind, kLohaKind, kLokrKind, kFullKind, kNormKind, kIa3Kind, kGloraKind, kOftKind, kBoftKind};
+  static const std::array kinds{kDoraKind, kLoraKind, kLohaKind,  kLokrKind, kFullKind,
+                                kNormKind, kIa3Kind,  kGloraKind, kOftKind,  kBoftKind};
   return kinds;
 }
 

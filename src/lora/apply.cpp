@@ -84,8 +84,10 @@ LoraTerms LoraApplier::terms_of(const LoraSet& set, const std::string& path) {
     const auto adapter = cut(found->second, use.dyn);
     const double multiplier = unet ? use.unet : use.te;
     const auto same = std::ranges::find(terms, adapter, &LoraTerm::adapter);
-    if (same == terms.end()) terms.push_back({adapter, multiplier});
-    else same->multiplier += multiplier;
+    if (same == terms.end())
+      terms.push_back({adapter, multiplier});
+    else
+      same->multiplier += multiplier;
   }
   std::erase_if(terms, [](const LoraTerm& term) { return term.multiplier == 0; });
   return terms;

@@ -16,7 +16,7 @@ namespace lorikeet {
 
 // What a file found in a model. Never silent: everything that did not fit is listed here.
 struct LoraReport {
-  std::string name;                    // the file's stem
+  std::string name;  // the file's stem
   std::string path;
   int matched = 0, total = 0;          // modules
   std::vector<std::string> unmatched;  // keys of modules that no layer answers to, as in the file
@@ -40,7 +40,7 @@ std::shared_ptr<const LoadedLora> load_lora(const LoraFile& file, const LayerMap
 // One tag, resolved. Two uses of the same file with the same `dyn` are summed: the kinds that are not additive get the sum too.
 struct LoraUse {
   std::shared_ptr<const LoadedLora> lora;
-  double te = 1, unet = 1;     // multipliers of text encoder and U-Net
+  double te = 1, unet = 1;          // multipliers of text encoder and U-Net
   std::optional<int64_t> dyn = {};  // keep the first `dyn` ranks
   bool operator==(const LoraUse&) const = default;
 };
@@ -55,14 +55,15 @@ struct LoraTerm {
 using LoraTerms = std::vector<LoraTerm>;
 
 // The effective weight and bias of a layer under `terms`, each adapter computed from the weight as changed so far, as A1111 does.
-// Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when no adapter changes it.
+// Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when no adapter
+// changes it.
 struct MergedLayer {
   Tensor weight, bias;
 };
 MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype = torch::kFloat32);
 
-// What one model's layers have on them at the moment, and how that is changed. Only layers whose terms differ from what they have are touched.
-// One applier a model; not for several threads at once.
+// What one model's layers have on them at the moment, and how that is changed. Only layers whose terms differ from what they have are
+// touched. One applier a model; not for several threads at once.
 class LoraApplier {
  public:
   explicit LoraApplier(const LayerMap& layers) : layers_(layers) {}
@@ -99,12 +100,12 @@ class LoraApplier {
 
 // The cost rule: should a run merge? All in units of one evaluation of the network on one picture.
 struct ApplyPlan {
-  int evaluations = 20;    // per picture: steps, times 2 with guidance, times evaluations a step
+  int evaluations = 20;  // per picture: steps, times 2 with guidance, times evaluations a step
   int pictures = 1;
-  int sets_in_batch = 1;   // distinct LoRA sets in one batch
-  int changes = 0;         // how often the set changes during a run (schedules)
-  bool low_rank = true;    // every adapter has a residual
-  bool merged_now = false; // the very set is already merged
+  int sets_in_batch = 1;    // distinct LoRA sets in one batch
+  int changes = 0;          // how often the set changes during a run (schedules)
+  bool low_rank = true;     // every adapter has a residual
+  bool merged_now = false;  // the very set is already merged
 };
 bool prefer_merged(const ApplyPlan& plan);
 // Every adapter of the set has the low-rank short cut.

@@ -29,8 +29,8 @@ bool looks_like_embedding(const TensorFile& file) {
 
 bool looks_like_checkpoint(const TensorFile& file) {
   for (const auto& [key, entry] : file.tensors())
-    for (std::string_view part : {"model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.embedders.", "down_blocks.",
-                                  "encoder.layers.", "encoder.down.", "encoder.down_blocks.", "control_model."})
+    for (std::string_view part : {"model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.embedders.",
+                                  "down_blocks.", "encoder.layers.", "encoder.down.", "encoder.down_blocks.", "control_model."})
       if (key.find(part) != std::string::npos) return true;
   return false;
 }
@@ -38,13 +38,15 @@ bool looks_like_checkpoint(const TensorFile& file) {
 }  // namespace
 
 std::shared_ptr<const LoraFile> LoraFile::open(const std::filesystem::path& path) {
-  return with_context("while reading LoRA " + path.filename().string(), [&] { return std::make_shared<const LoraFile>(TensorFile::open(path)); });
+  return with_context("while reading LoRA " + path.filename().string(),
+                      [&] { return std::make_shared<const LoraFile>(TensorFile::open(path)); });
 }
 
 LoraFile::LoraFile(std::shared_ptr<const TensorFile> file) : file_(std::move(file)) {
   group();
   check_is_lora();
-  const bool is_peft = std::ranges::any_of(file_->tensors(), [](const auto& entry) { return entry.first.find(".lora_A") != std::string::npos; });
+  const bool is_peft =
+      std::ranges::any_of(file_->tensors(), [](const auto& entry) { return entry.first.find(".lora_A") != std::string::npos; });
   if (is_peft) configs_ = read_peft_configs(path(), metadata());
 }
 
@@ -53,8 +55,10 @@ void LoraFile::group() {
     if (starts_with(key, kBundle)) {
       const std::string_view rest = std::string_view(key).substr(kBundle.size());
       const size_t dot = rest.find('.');
-      if (dot == std::string_view::npos) strays_.push_back(key);
-      else embeddings_[std::string(rest.substr(0, dot))][std::string(rest.substr(dot + 1))] = key;
+      if (dot == std::string_view::npos)
+        strays_.push_back(key);
+      else
+        embeddings_[std::string(rest.substr(0, dot))][std::string(rest.substr(dot + 1))] = key;
       continue;
     }
     const auto note = metadata().find(key);
@@ -63,8 +67,10 @@ void LoraFile::group() {
       continue;
     }
     LoraKeyParts parts = split_lora_key(key);
-    if (parts.tensor.empty()) strays_.push_back(key);
-    else modules_[parts.module].push_back({parts.tensor, key, entry.shape});
+    if (parts.tensor.empty())
+      strays_.push_back(key);
+    else
+      modules_[parts.module].push_back({parts.tensor, key, entry.shape});
   }
 }
 
@@ -74,11 +80,13 @@ void LoraFile::check_is_lora() const {
       if (is_adapters_own(entry.tensor)) return;
   if (file_->tensors().empty()) throw Error(ErrorKind::bad_input, "the file holds no tensors", "download or save it again");
   if (looks_like_checkpoint(*file_))
-    throw Error(ErrorKind::bad_input, "the file is a checkpoint or a part of one, not a LoRA", "give it as the model (-m), not in a <lora:…> tag");
+    throw Error(ErrorKind::bad_input, "the file is a checkpoint or a part of one, not a LoRA",
+                "give it as the model (-m), not in a <lora:…> tag");
   if (looks_like_embedding(*file_) || !embeddings_.empty())
     throw Error(ErrorKind::bad_input, "the file is a textual-inversion embedding, not a LoRA",
                 "put it into the embeddings folder and write its name into the prompt");
-  throw Error(ErrorKind::bad_input, "the file holds none of the tensors that make a LoRA (first key: " + file_->tensors().begin()->first + ")",
+  throw Error(ErrorKind::bad_input,
+              "the file holds none of the tensors that make a LoRA (first key: " + file_->tensors().begin()->first + ")",
               "see docs/formats.md for the kinds of files that can be read");
 }
 

@@ -17,18 +17,18 @@ namespace lorikeet {
 
 // What a file's header tells, without reading a tensor.
 struct LoraSummary {
-  std::string name;                     // the file's stem
-  std::string alias;                    // ss_output_name; the stem when absent
-  std::string family;                   // by shapes and names: "sd1", "sd2", "sdxl", "sd3", "flux"; "" when they do not tell
-  std::string claimed_family;           // the same by the metadata
-  std::string claimed_base;             // the metadata's own words: "sdxl_base_v1-0", "stable-diffusion-v1/lora"
+  std::string name;            // the file's stem
+  std::string alias;           // ss_output_name; the stem when absent
+  std::string family;          // by shapes and names: "sd1", "sd2", "sdxl", "sd3", "flux"; "" when they do not tell
+  std::string claimed_family;  // the same by the metadata
+  std::string claimed_base;    // the metadata's own words: "sdxl_base_v1-0", "stable-diffusion-v1/lora"
   int modules = 0;
-  bool text_encoder = false, unet = false;             // what it changes
-  std::map<std::string, int> kinds;                    // "lora" -> 264; "unknown" for what no kind recognises
-  std::map<int64_t, int> ranks;                        // 32 -> 264
-  std::vector<std::string> embeddings;                 // bundled ones
-  std::string trigger_phrase;                          // modelspec.trigger_phrase
-  std::vector<std::pair<std::string, int64_t>> tags;   // of the training captions (ss_tag_frequency), most frequent first, at most 50
+  bool text_encoder = false, unet = false;            // what it changes
+  std::map<std::string, int> kinds;                   // "lora" -> 264; "unknown" for what no kind recognises
+  std::map<int64_t, int> ranks;                       // 32 -> 264
+  std::vector<std::string> embeddings;                // bundled ones
+  std::string trigger_phrase;                         // modelspec.trigger_phrase
+  std::vector<std::pair<std::string, int64_t>> tags;  // of the training captions (ss_tag_frequency), most frequent first, at most 50
 };
 
 class LoraFile {

@@ -21,15 +21,18 @@ struct Match {
 
 // The rows of one projection out of a module for OpenCLIP's fused q, k, v. Kinds whose tensors have no output rows cannot be divided.
 std::vector<NamedTensor> rows_of_part(std::vector<NamedTensor> tensors, int part, const std::string& module) {
-  constexpr std::array<std::string_view, 7> kByRow{"lora_up.weight", "hada_w1_a", "hada_w2_a", "diff", "diff_b", "dora_scale", "lora_magnitude_vector"};
+  constexpr std::array<std::string_view, 7> kByRow{"lora_up.weight",       "hada_w1_a", "hada_w2_a", "diff", "diff_b", "dora_scale",
+                                                   "lora_magnitude_vector"};
   constexpr std::array<std::string_view, 6> kShared{"lora_down.weight", "hada_w1_b", "hada_w2_b", "alpha", "scale", "lora_mid.weight"};
   for (auto& [name, tensor] : tensors) {
     if (std::ranges::find(kShared, name) != kShared.end()) continue;
     if (name == "dora_scale" && tensor.dim() >= 2 && tensor.size(0) == 1) continue;  // per input
     if (std::ranges::find(kByRow, name) == kByRow.end())
-      throw Error(ErrorKind::unsupported, module + " changes q, k and v of an attention together by " + name + ", which cannot be divided among them");
+      throw Error(ErrorKind::unsupported,
+                  module + " changes q, k and v of an attention together by " + name + ", which cannot be divided among them");
     if (tensor.dim() == 0 || tensor.size(0) % 3 != 0)
-      throw Error(ErrorKind::bad_input, module + "." + name + " of shape " + to_string(tensor.sizes()) + " should hold the rows of q, k and v");
+      throw Error(ErrorKind::bad_input,
+                  module + "." + name + " of shape " + to_string(tensor.sizes()) + " should hold the rows of q, k and v");
     tensor = tensor.narrow(0, part * (tensor.size(0) / 3), tensor.size(0) / 3);
   }
   return tensors;
@@ -102,8 +105,8 @@ std::shared_ptr<const LoadedLora> load_lora(const LoraFile& file, const LayerMap
     const auto matches = match_modules(file, layers, report);
     if (matches.empty())
       throw Error(ErrorKind::bad_input,
-                  "none of the " + std::to_string(report.total) + " modules of " + report.name + " matches a layer of this " + std::string(family) +
-                      " model (first: " + report.unmatched.front() + ")",
+                  "none of the " + std::to_string(report.total) + " modules of " + report.name + " matches a layer of this " +
+                      std::string(family) + " model (first: " + report.unmatched.front() + ")",
                   std::string(kOtherCheckpoint));
     for (const auto& [path, modules] : matches) load_layer(file, *layers.at(path), modules, *loaded);
     report.unused.insert(report.unused.end(), file.strays().begin(), file.strays().end());

@@ -141,8 +141,8 @@ Keys original_dotted(std::string_view path) {
   }
   if (place.part == Part::text_encoder)
     add(keys,
-        {"clip_l.", "clip_h.", "clip_l.transformer.", "clip_h.transformer.", "text_encoders.clip_l.transformer.", "text_encoders.clip_h.transformer.",
-         "cond_stage_model.transformer.", "conditioner.embedders.0.transformer."},
+        {"clip_l.", "clip_h.", "clip_l.transformer.", "clip_h.transformer.", "text_encoders.clip_l.transformer.",
+         "text_encoders.clip_h.transformer.", "cond_stage_model.transformer.", "conditioner.embedders.0.transformer."},
         place.body);
   if (place.part == Part::text_encoder_2) add(keys, {"clip_g.", "clip_g.transformer.", "text_encoders.clip_g.transformer."}, place.body);
   return keys;
@@ -172,8 +172,9 @@ Keys numbered(std::string_view path) {
     const size_t at = place.body.find(kBlock);
     const auto attention = attention_number(place.body);
     if (at == std::string_view::npos || !attention) return {};
-    const auto slot = index_of(place.body.substr(at + kBlock.size()), {"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "ff.net.0.proj",
-                                                                       "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"});
+    const auto slot =
+        index_of(place.body.substr(at + kBlock.size()), {"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "ff.net.0.proj",
+                                                         "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"});
     if (slot) return {{"unet:" + std::to_string(9 * *attention + *slot), -1}};
   }
   const auto parts = split(place.body, '.');
@@ -301,7 +302,8 @@ LoraKeyParts split_lora_key(std::string_view key) {
   if (LoraKeyParts parts = split_peft_key(key); !parts.tensor.empty()) return parts;
   const SuffixSpelling* longest = nullptr;
   for (const SuffixSpelling& suffix : kSuffixes)
-    if (ends_with(key, suffix.in_file) && key.size() > suffix.in_file.size() && (!longest || suffix.in_file.size() > longest->in_file.size()))
+    if (ends_with(key, suffix.in_file) && key.size() > suffix.in_file.size() &&
+        (!longest || suffix.in_file.size() > longest->in_file.size()))
       longest = &suffix;
   if (!longest) return {std::string(key), ""};
   return {std::string(key.substr(0, key.size() - longest->in_file.size())), std::string(longest->tensor)};

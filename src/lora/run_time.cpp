@@ -104,8 +104,10 @@ void add_work(Tensor& y, const Work& work, const Layer& layer, const Tensor& x) 
     shape[0] = batch;
     y = torch::zeros(shape, added.options());
   }
-  if (together) y.narrow(0, rows.index.front(), count).add_(added);
-  else y.index_add_(0, index, added);
+  if (together)
+    y.narrow(0, rows.index.front(), count).add_(added);
+  else
+    y.index_add_(0, index, added);
 }
 
 }  // namespace
@@ -114,7 +116,8 @@ RunTimeTerm run_time_term(const Layer& layer, std::vector<LoraTerms> rows) {
   const auto shares = static_cast<int64_t>(rows.size());
   return [works = plan(layer, rows), shares](const Layer& layer, const Tensor& x) {
     if (x.dim() == 0 || x.size(0) % shares != 0)
-      throw Error(ErrorKind::internal, "a batch of shape " + to_string(x.sizes()) + " for " + std::to_string(shares) + " LoRA sets at " + layer.path());
+      throw Error(ErrorKind::internal,
+                  "a batch of shape " + to_string(x.sizes()) + " for " + std::to_string(shares) + " LoRA sets at " + layer.path());
     Tensor y;
     for (const Work& work : works) add_work(y, work, layer, x);
     return y;

@@ -53,8 +53,8 @@ std::optional<int64_t> rank_of(const TensorShapes& shapes) {
 std::string family_of_width(int64_t width) { return width == 768 ? "sd1" : width == 1024 ? "sd2" : width == 2048 ? "sdxl" : ""; }
 
 std::string family_of_name(std::string_view module) {
-  for (std::string_view part : {"lora_te1_", "lora_te2_", "text_encoder_2.", "clip_g.", "label_emb", "add_embedding", "transformer_blocks_1_",
-                                "transformer_blocks.1."})
+  for (std::string_view part : {"lora_te1_", "lora_te2_", "text_encoder_2.", "clip_g.", "label_emb", "add_embedding",
+                                "transformer_blocks_1_", "transformer_blocks.1."})
     if (holds(module, part) && !holds(module, "single_transformer")) return "sdxl";
   for (std::string_view part : {"double_blocks", "single_blocks", "single_transformer_blocks"})
     if (holds(module, part)) return "flux";

@@ -66,9 +66,7 @@ std::optional<std::string> renamed(std::string_view path, std::span<const Rename
   return std::nullopt;
 }
 
-std::string rename_inside(std::string_view path, std::span<const Rename> table) {
-  return renamed(path, table).value_or(std::string(path));
-}
+std::string rename_inside(std::string_view path, std::span<const Rename> table) { return renamed(path, table).value_or(std::string(path)); }
 
 std::string below(std::string parent, std::string_view child) {
   return child.empty() ? parent : std::move(parent.append(".").append(child));

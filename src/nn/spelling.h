@@ -16,8 +16,9 @@ std::vector<std::string> ldm_unet_spellings(std::string_view path);
 // `path` without "vae.". The attention's to_q, to_k, to_v, to_out.0 are 1×1 convolutions there.
 std::string ldm_vae_spelling(std::string_view path);
 
-// `path` without "text_encoder[_2]."; the q, k, v projections are rows of one fused weight in OpenCLIP: "transformer.resblocks.0.attn.in_proj",
-// as a parameter "….attn.in_proj_weight" (q above k above v). "text_projection" is stored there as [width, projected], without ".weight".
+// `path` without "text_encoder[_2]."; the q, k, v projections are rows of one fused weight in OpenCLIP:
+// "transformer.resblocks.0.attn.in_proj", as a parameter "….attn.in_proj_weight" (q above k above v). "text_projection" is stored there as
+// [width, projected], without ".weight".
 std::string open_clip_spelling(std::string_view path);
 
 }  // namespace lorikeet

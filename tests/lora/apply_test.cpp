@@ -199,21 +199,23 @@ TEST(LoadLora, that_fits_nowhere_names_its_first_module) {
   const std::string text = error_of(*file_of({{"lora_unet_elsewhere.lora_up.weight", torch::zeros({2, 1})},
                                               {"lora_unet_elsewhere.lora_down.weight", torch::zeros({1, 2})}}),
                                     sd1(), "sd1");
-  EXPECT_NE(text.find("none of the 1 modules of test matches a layer of this sd1 model (first: lora_unet_elsewhere)"), std::string::npos) << text;
+  EXPECT_NE(text.find("none of the 1 modules of test matches a layer of this sd1 model (first: lora_unet_elsewhere)"), std::string::npos)
+      << text;
 }
 
 TEST(LoadLora, takes_one_file_in_several_spellings) {
   const auto up = [] { return torch::ones({32, 1}); };
   const auto down = [] { return torch::ones({1, 32}); };
-  const auto lora = load_lora(*file_of({{"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k.lora_up.weight", up()},
-                                        {"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k.lora_down.weight", down()},
-                                        {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight", up()},
-                                        {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight", down()},
-                                        {"diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.lora_B.weight", up()},
-                                        {"diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.lora_A.weight", down()},
-                                        {"unet:3:up", up()},
-                                        {"unet:3:down", down()}}),
-                              sd1(), "sd1");
+  const auto lora =
+      load_lora(*file_of({{"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k.lora_up.weight", up()},
+                          {"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k.lora_down.weight", down()},
+                          {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight", up()},
+                          {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight", down()},
+                          {"diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.lora_B.weight", up()},
+                          {"diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.lora_A.weight", down()},
+                          {"unet:3:up", up()},
+                          {"unet:3:down", down()}}),
+                sd1(), "sd1");
   EXPECT_EQ(lora->report.matched, 4);
   EXPECT_EQ(lora->adapters.size(), 4U);
   for (const char* name : {"to_q", "to_k", "to_v", "to_out.0"})

@@ -13,7 +13,8 @@ namespace {
 
 using testing::golden;
 
-std::string written(const std::string& name, const std::map<std::string, Tensor>& tensors, const std::map<std::string, std::string>& metadata = {}) {
+std::string written(const std::string& name, const std::map<std::string, Tensor>& tensors,
+                    const std::map<std::string, std::string>& metadata = {}) {
   const std::string path = ::testing::TempDir() + "/" + name + ".safetensors";
   write_safetensors(path, tensors, metadata);
   return path;
@@ -46,7 +47,9 @@ TEST(LoraFile, says_when_it_is_given_something_else) {
 }
 
 TEST(LoraFile, finds_the_family_in_shapes_before_names) {
-  const auto family = [](const std::string& module, int64_t inputs) { return guess_family(*LoraFile::open(written("family", one_module(module, inputs)))); };
+  const auto family = [](const std::string& module, int64_t inputs) {
+    return guess_family(*LoraFile::open(written("family", one_module(module, inputs))));
+  };
   EXPECT_EQ(family("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", 768), "sd1");
   EXPECT_EQ(family("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", 1024), "sd2");
   EXPECT_EQ(family("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v", 2048), "sdxl");
@@ -61,11 +64,12 @@ TEST(LoraFile, sums_up_its_header) {
   tensors.merge(one_module("lora_te_text_model_encoder_layers_0_mlp_fc1", 768));
   tensors["lora_unet_conv_in.diff"] = torch::zeros({4, 4, 3, 3});
   tensors["bundle_emb.my fox.emb_params"] = torch::ones({2, 768});
-  const auto file = LoraFile::open(written("summary", tensors,
-                                           {{"ss_base_model_version", "sd_v1"},
-                                            {"ss_output_name", "fox_v2"},
-                                            {"modelspec.trigger_phrase", "fxx fox"},
-                                            {"ss_tag_frequency", R"({"10_fox": {"fox": 10, "snow": 4}, "2_more": {"snow": 9, "night": 1}})"}}));
+  const auto file =
+      LoraFile::open(written("summary", tensors,
+                             {{"ss_base_model_version", "sd_v1"},
+                              {"ss_output_name", "fox_v2"},
+                              {"modelspec.trigger_phrase", "fxx fox"},
+                              {"ss_tag_frequency", R"({"10_fox": {"fox": 10, "snow": 4}, "2_more": {"snow": 9, "night": 1}})"}}));
   const LoraSummary summary = file->summary();
   EXPECT_EQ(summary.name, "summary");
   EXPECT_EQ(summary.alias, "fox_v2");
@@ -88,10 +92,10 @@ TEST(LoraFile, survives_metadata_that_is_no_json) {
 }
 
 TEST(LoraFile, recognises_every_kind_of_the_golden_files_from_the_header) {
-  const std::map<std::string, std::string> kinds{{"a1_kohya_linear_sd1", "lora"}, {"b2_locon_cp_sd1", "lora"}, {"f1_loha_sd1", "loha"},
-                                                 {"f5_lokr_both_lowrank_sd1", "lokr"}, {"f7_full_diff_sd1", "full"}, {"f8_ia3_sd1", "ia3"},
-                                                 {"f9_norm_sd1", "norm"}, {"f10_glora_sd1", "glora"}, {"g1_dora_per_input_sd1", "dora"},
-                                                 {"g3_dora_peft_sd1", "dora"}, {"g4_oft_kohya_sd1", "oft"}};
+  const std::map<std::string, std::string> kinds{
+      {"a1_kohya_linear_sd1", "lora"},   {"b2_locon_cp_sd1", "lora"},  {"f1_loha_sd1", "loha"},    {"f5_lokr_both_lowrank_sd1", "lokr"},
+      {"f7_full_diff_sd1", "full"},      {"f8_ia3_sd1", "ia3"},        {"f9_norm_sd1", "norm"},    {"f10_glora_sd1", "glora"},
+      {"g1_dora_per_input_sd1", "dora"}, {"g3_dora_peft_sd1", "dora"}, {"g4_oft_kohya_sd1", "oft"}};
   for (const auto& [name, kind] : kinds) {
     const auto file = LoraFile::open(golden("lora/" + name + ".safetensors"));
     EXPECT_EQ(file->summary().kinds, (std::map<std::string, int>{{kind, static_cast<int>(file->modules().size())}})) << name;
@@ -120,8 +124,8 @@ TEST(PeftConfig, gives_alpha_from_the_files_metadata_by_component_and_pattern) {
     tensors[std::string(module) + ".lora_A.weight"] = torch::zeros({4, 8});
     tensors[std::string(module) + ".lora_B.weight"] = torch::zeros({8, 4});
   }
-  const auto file = LoraFile::open(written("peft", tensors,
-                                           {{"lora_adapter_metadata", R"({"unet.lora_alpha": 8, "unet.alpha_pattern": {"^a\\.to_q": 2}, "unet.r": 4,
+  const auto file = LoraFile::open(
+      written("peft", tensors, {{"lora_adapter_metadata", R"({"unet.lora_alpha": 8, "unet.alpha_pattern": {"^a\\.to_q": 2}, "unet.r": 4,
                                               "text_encoder.lora_alpha": 6, "text_encoder.use_rslora": true})"}}));
   EXPECT_EQ(alpha_of(*file, "unet.conv_in"), 8);
   EXPECT_EQ(alpha_of(*file, "unet.a.to_q"), 2);
@@ -133,7 +137,8 @@ TEST(PeftConfig, that_is_broken_is_an_error) {
   std::filesystem::create_directories(folder);
   write_safetensors(folder / "adapter_model.safetensors", {{"base_model.model.conv_in.lora_A.weight", torch::zeros({4, 8})}}, {});
   std::ofstream(folder / "adapter_config.json") << "{\"lora_alpha\": ";
-  EXPECT_NE(error_of(folder / "adapter_model.safetensors").find("adapter_config.json beside the LoRA is not a JSON object"), std::string::npos);
+  EXPECT_NE(error_of(folder / "adapter_model.safetensors").find("adapter_config.json beside the LoRA is not a JSON object"),
+            std::string::npos);
 }
 
 TEST(LoraFile, gives_cloneofsimos_embeddings) {

@@ -27,8 +27,7 @@ void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 std::vector<Case> cases() {
   std::vector<Case> all;
   const auto index = testing::read_json("lora/index.json");
-  for (const auto& entry : index["cases"])
-    all.push_back({entry["case"], entry["file"], entry["expected"], entry["model"]});
+  for (const auto& entry : index["cases"]) all.push_back({entry["case"], entry["file"], entry["expected"], entry["model"]});
   return all;
 }
 
@@ -38,9 +37,7 @@ const LayerMap& model(const std::string& name) {
   return found != models.end() ? found->second : models.emplace(name, testing::tiny_model(name)).first->second;
 }
 
-std::string component_of(const std::string& part) {
-  return part == "unet" ? "unet" : part == "te" ? "text_encoder" : "text_encoder_2";
-}
+std::string component_of(const std::string& part) { return part == "unet" ? "unet" : part == "te" ? "text_encoder" : "text_encoder_2"; }
 
 // "delta.te2:text_model….weight" -> the layer, and which of its parameters
 struct Wanted {
@@ -102,7 +99,8 @@ bool holds(const std::string& text, const std::string& part) { return text.find(
 
 TEST(DefectiveLora, a_wrong_shape_names_module_wanted_and_found) {
   const std::string text = error_of("edge_shape_mismatch.safetensors");
-  EXPECT_TRUE(holds(text, "lora_unet_down_blocks_0_attentions_0_proj_in") && holds(text, "[33, 32]") && holds(text, "[32, 32, 1, 1]")) << text;
+  EXPECT_TRUE(holds(text, "lora_unet_down_blocks_0_attentions_0_proj_in") && holds(text, "[33, 32]") && holds(text, "[32, 32, 1, 1]"))
+      << text;
   EXPECT_TRUE(holds(text, "edge_shape_mismatch.safetensors")) << text;
 }
 

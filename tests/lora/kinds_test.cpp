@@ -194,7 +194,8 @@ TEST(Lora, of_an_embedding_in_pefts_layout_is_transposed) {
 
 TEST(Lora, takes_a_whole_difference_of_the_bias_beside_it) {
   const auto layer = layer_for("unet.linear", torch::zeros({6, 5}), torch::ones({6}));
-  const auto lora = load(*layer, {{"lora_up.weight", torch::randn({6, 2})}, {"lora_down.weight", torch::randn({2, 5})}, {"diff_b", torch::ones({6})}});
+  const auto lora =
+      load(*layer, {{"lora_up.weight", torch::randn({6, 2})}, {"lora_down.weight", torch::randn({2, 5})}, {"diff_b", torch::ones({6})}});
   EXPECT_EQ(lora->kind(), "lora");
   EXPECT_TRUE(torch::equal(lora->merge_bias(layer->base_bias(), 2), torch::full({6}, 3.0F)));
   EXPECT_FALSE(lora->has_residual());
@@ -241,7 +242,8 @@ TEST(Dora, takes_the_axis_from_the_shape) {
 TEST(Glora, reads_the_newer_layout_with_its_scale) {
   const auto layer = layer_for("unet.linear", torch::randn({6, 5}), Tensor());
   const Tensor a1 = torch::randn({5, 2}), a2 = torch::randn({2, 5}), b1 = torch::randn({6, 2}), b2 = torch::randn({2, 5});
-  const auto glora = load(*layer, {{"a1.weight", a1}, {"a2.weight", a2}, {"b1.weight", b1}, {"b2.weight", b2}, {"alpha", torch::tensor(1.0F)}});
+  const auto glora =
+      load(*layer, {{"a1.weight", a1}, {"a2.weight", a2}, {"b1.weight", b1}, {"b2.weight", b2}, {"alpha", torch::tensor(1.0F)}});
   const Tensor& weight = layer->base_weight();
   const Tensor wanted = weight + 0.5 * (torch::matmul(torch::matmul(weight, a1), a2) + torch::matmul(b1, b2));
   EXPECT_LE(relative_error(glora->merge(weight, 1), wanted), 1e-6);

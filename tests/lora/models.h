@@ -7,8 +7,8 @@
 
 namespace lorikeet::testing {
 
-std::string golden(const std::string& path);             // a file below tests/golden
-nlohmann::json read_json(const std::string& path);       // of tests/golden
+std::string golden(const std::string& path);        // a file below tests/golden
+nlohmann::json read_json(const std::string& path);  // of tests/golden
 
 // One Layer for each weight of U-Net and text encoders. sd1 has the oracle's weights; the others (tests/golden/shapes) zeros.
 LayerMap tiny_model(const std::string& name);

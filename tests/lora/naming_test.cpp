@@ -73,7 +73,8 @@ nlohmann::json full_size(const std::string& name) {
     paths.insert(path);
     for (int deep = 1; deep < 32; ++deep) {
       const std::string block = ".transformer_blocks.0.", layers = ".layers.0.";
-      if (path.find(block) != std::string::npos) paths.insert(replace_all(path, block, ".transformer_blocks." + std::to_string(deep) + "."));
+      if (path.find(block) != std::string::npos)
+        paths.insert(replace_all(path, block, ".transformer_blocks." + std::to_string(deep) + "."));
       if (path.find(layers) != std::string::npos) paths.insert(replace_all(path, layers, ".layers." + std::to_string(deep) + "."));
     }
   }

@@ -61,7 +61,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   const bool peft = !tensors.has("dora_scale");  // per output whatever its shape: PEFT's is [out], or [1, out, 1, 1] for convolutions
   Tensor magnitude = tensors.consume(peft ? "lora_magnitude_vector" : "dora_scale");
   auto inner = load_adapter(tensors, layer);
-  if (!inner) throw Error(ErrorKind::bad_input, tensors.module() + " has a DoRA magnitude but nothing that it belongs to", "the file is incomplete");
+  if (!inner)
+    throw Error(ErrorKind::bad_input, tensors.module() + " has a DoRA magnitude but nothing that it belongs to", "the file is incomplete");
   if (weight.dim() < 2) throw Error(ErrorKind::unsupported, tensors.module() + ": DoRA on a layer without a matrix (" + layer.path() + ")");
   Shape shape(static_cast<size_t>(weight.dim()), 1);
   const bool per_input = !peft && magnitude.dim() >= 2 && magnitude.size(0) == 1 && magnitude.size(1) == weight.size(1);

@@ -89,8 +89,8 @@ Tensor consume_bias(TensorGroup& tensors, std::string_view name, const Layer& la
   const int64_t wanted = layer.base_weight().size(layer.geometry().op == LayerOp::embedding ? 1 : 0);
   if (bias.numel() != wanted)
     throw Error(ErrorKind::bad_input,
-                tensors.module() + "." + std::string(name) + " has the shape " + to_string(bias.sizes()) + ", but the bias of " + layer.path() +
-                    " has " + to_string(Shape{wanted}),
+                tensors.module() + "." + std::string(name) + " has the shape " + to_string(bias.sizes()) + ", but the bias of " +
+                    layer.path() + " has " + to_string(Shape{wanted}),
                 "the file belongs to another kind of model, or is broken");
   return bias.reshape({wanted});
 }

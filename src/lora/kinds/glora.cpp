@@ -60,7 +60,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   const std::array<Tensor, 4> parts{matrix("a1.weight"), matrix("a2.weight"), matrix("b1.weight"), matrix("b2.weight")};
   const auto& [a1, a2, b1, b2] = parts;
   for (const Tensor& part : parts)
-    if (part.dim() != 2) throw Error(ErrorKind::bad_input, tensors.module() + ": a factor of shape " + to_string(part.sizes()) + " is no matrix");
+    if (part.dim() != 2)
+      throw Error(ErrorKind::bad_input, tensors.module() + ": a factor of shape " + to_string(part.sizes()) + " is no matrix");
   const bool old = b2.size(1) == b1.size(0) && b1.size(0) == a1.size(0) && a1.size(0) == a2.size(1);
   const bool fresh = b2.size(0) == b1.size(1) && b1.size(1) == a1.size(1) && a1.size(1) == a2.size(0);
   const Tensor& weight = layer.base_weight();
@@ -68,7 +69,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   if ((!old && !fresh) || (old ? a2 : a1).size(0) != inputs || (old ? a1 : a2).size(1) != inputs)
     throw Error(ErrorKind::bad_input,
                 tensors.module() + ": its GLoRA factors (a1 " + to_string(a1.sizes()) + ", a2 " + to_string(a2.sizes()) + ", b1 " +
-                    to_string(b1.sizes()) + ", b2 " + to_string(b2.sizes()) + ") do not fit " + layer.path() + " " + to_string(weight.sizes()),
+                    to_string(b1.sizes()) + ", b2 " + to_string(b2.sizes()) + ") do not fit " + layer.path() + " " +
+                    to_string(weight.sizes()),
                 "the file belongs to another kind of model, or is broken");
   const DeltaShape shape(tensors.module(), layer, (old ? b2 : b1).size(0), (old ? b1 : b2).size(1));
   Scale scale = consume_scale(tensors, old ? b1.size(0) : b1.size(1));

@@ -39,8 +39,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   const int64_t wanted = weight.dim() < 2 ? -1 : weight.size(on_input ? 1 : 0);
   if (factor.numel() != wanted)
     throw Error(ErrorKind::bad_input,
-                tensors.module() + " has " + std::to_string(factor.numel()) + " factors for the " + (on_input ? "inputs" : "outputs") + " of " +
-                    layer.path() + " " + to_string(weight.sizes()),
+                tensors.module() + " has " + std::to_string(factor.numel()) + " factors for the " + (on_input ? "inputs" : "outputs") +
+                    " of " + layer.path() + " " + to_string(weight.sizes()),
                 "the file belongs to another kind of model, or is broken");
   return make(factor, on_input, layer);
 }

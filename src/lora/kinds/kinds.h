@@ -24,7 +24,8 @@ class AdditiveAdapter : public Adapter {
 // round, and the 4-channel conv_in of a LoRA on the 9-channel one of an inpainting model (zeros on the mask and image channels).
 class DeltaShape {
  public:
-  // The file's change has `rows` × `columns` (columns: everything behind the output channels). Error{bad_input} names module, wanted, found.
+  // The file's change has `rows` × `columns` (columns: everything behind the output channels). Error{bad_input} names module, wanted,
+  // found.
   DeltaShape(const std::string& module, const Layer& layer, int64_t rows, int64_t columns);
   Tensor fit(const Tensor& delta) const;  // any shape of rows × columns -> the layer's shape
 

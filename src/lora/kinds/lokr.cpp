@@ -71,10 +71,11 @@ KroneckerFactor consume_factor(TensorGroup& tensors, const std::string& name, co
     factor.b = tensors.require(name + "_b");
     factor.core = tensors.consume(core);
     const bool sound = factor.a.dim() == 2 && factor.b.dim() == 2 &&
-                       (factor.core.defined() ? factor.core.dim() == 4 && factor.core.size(0) == factor.a.size(0) &&
-                                                    factor.core.size(1) == factor.b.size(0)
-                                              : factor.a.size(1) == factor.b.size(0));
-    if (!sound) throw Error(ErrorKind::bad_input, tensors.module() + ": the two halves of " + name + " do not fit each other", "the file is broken");
+                       (factor.core.defined()
+                            ? factor.core.dim() == 4 && factor.core.size(0) == factor.a.size(0) && factor.core.size(1) == factor.b.size(0)
+                            : factor.a.size(1) == factor.b.size(0));
+    if (!sound)
+      throw Error(ErrorKind::bad_input, tensors.module() + ": the two halves of " + name + " do not fit each other", "the file is broken");
   }
   return factor;
 }
@@ -83,8 +84,10 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   const KroneckerFactor first = consume_factor(tensors, "lokr_w1", "lokr_t1"), second = consume_factor(tensors, "lokr_w2", "lokr_t2");
   const Tensor w1 = first.value(), w2 = second.value();
   if (w1.dim() != 2 || (w2.dim() != 2 && w2.dim() != 4))
-    throw Error(ErrorKind::bad_input, tensors.module() + ": factors of shape " + to_string(w1.sizes()) + " and " + to_string(w2.sizes()) +
-                                          " have no Kronecker product that is a weight", "the file is broken");
+    throw Error(ErrorKind::bad_input,
+                tensors.module() + ": factors of shape " + to_string(w1.sizes()) + " and " + to_string(w2.sizes()) +
+                    " have no Kronecker product that is a weight",
+                "the file is broken");
   const int64_t rank = second.rank() ? second.rank() : first.rank();
   Scale scale = consume_scale(tensors, rank);
   if (rank == 0) scale.value = 1;
@@ -105,7 +108,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
   const int64_t rows = small_factor(weight.size(0)), columns = small_factor(weight.size(1)), rank = options.rank;
   const int64_t rows2 = weight.size(0) / rows, columns2 = columns_of(weight) / columns;
   const KroneckerFactor first{torch::randn({rows, columns}) / std::sqrt(static_cast<double>(columns)), {}, {}, {}};
-  const KroneckerFactor second{{}, torch::zeros({rows2, rank}), torch::randn({rank, columns2}) / std::sqrt(static_cast<double>(columns2)), {}};
+  const KroneckerFactor second{
+      {}, torch::zeros({rows2, rank}), torch::randn({rank, columns2}) / std::sqrt(static_cast<double>(columns2)), {}};
   return std::make_unique<LokrAdapter>(first, second, DeltaShape("fresh", layer, rows * rows2, columns * columns2),
                                        Scale{options.alpha, options.alpha / static_cast<double>(rank)});
 }

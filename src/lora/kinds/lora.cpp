@@ -42,7 +42,7 @@ class LoraAdapter : public AdditiveAdapter {
   std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers) const override {
     const Factors factors = prepared(layer.compute());
     const Tensor inner = rows_scaled(inner_activations(layer, factors, x), row_multipliers);
-    return layer.geometry().op == LayerOp::conv2d       ? torch::conv2d(inner, factors.up)
+    return layer.geometry().op == LayerOp::conv2d      ? torch::conv2d(inner, factors.up)
            : layer.geometry().op == LayerOp::embedding ? torch::matmul(inner, factors.down)
                                                        : torch::linear(inner, factors.up);
   }
@@ -163,9 +163,11 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
   down[0] = options.rank;
   // Kaiming-uniform with a = √5, as a fresh libtorch layer and the reference trainers: U(±1/√fan_in).
   const double bound = 1 / std::sqrt(static_cast<double>(columns_of(weight)));
-  const Factors factors{torch::empty(down).uniform_(-bound, bound), {},
+  const Factors factors{torch::empty(down).uniform_(-bound, bound),
+                        {},
                         torch::zeros(conv ? Shape{weight.size(0), options.rank, 1, 1} : Shape{weight.size(0), options.rank})};
-  return std::make_unique<LoraAdapter>(factors, weight.sizes().vec(), Scale{options.alpha, options.alpha / static_cast<double>(options.rank)});
+  return std::make_unique<LoraAdapter>(factors, weight.sizes().vec(),
+                                       Scale{options.alpha, options.alpha / static_cast<double>(options.rank)});
 }
 
 }  // namespace

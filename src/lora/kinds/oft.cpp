@@ -78,8 +78,10 @@ Tensor consume_rescale(TensorGroup& tensors, const Layer& layer) {
   if (!rescale.defined()) return rescale;
   const Tensor& weight = layer.base_weight();
   if (rescale.numel() != weight.size(0))
-    throw Error(ErrorKind::bad_input, tensors.module() + ".rescale has the shape " + to_string(rescale.sizes()) + ", but " + layer.path() +
-                                          " has " + std::to_string(weight.size(0)) + " output rows", "the file is broken");
+    throw Error(ErrorKind::bad_input,
+                tensors.module() + ".rescale has the shape " + to_string(rescale.sizes()) + ", but " + layer.path() + " has " +
+                    std::to_string(weight.size(0)) + " output rows",
+                "the file is broken");
   Shape shape(static_cast<size_t>(weight.dim()), 1);
   shape[0] = weight.size(0);
   return rescale.reshape(shape);

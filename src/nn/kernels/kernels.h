@@ -7,6 +7,11 @@
 
 namespace lorikeet::kernels {
 
+// For a program's main, once, before anything else: as many libtorch threads as there are cores (libtorch 1.13 may take half of them
+// for hyperthreads) unless OMP_NUM_THREADS says otherwise, and freed memory is kept for the next tensor: fetching the pages of a large
+// result anew from the operating system takes longer than most of the kernels below.
+void prepare_process();
+
 // softmax(q kᵀ · scale) v without ever holding a T×S matrix (Dao et al. 2022, arXiv 2205.14135; Rabe & Staats 2021, arXiv 2112.05682).
 // q: [B, T, h·d], k, v: [B, S, h·d] (heads side by side in the last dimension, last dimension contiguous; rows may be strided) -> [B, T, h·d].
 // float32 or bfloat16; sums in float32. causal: position t sees only s <= t (T == S).

@@ -2,7 +2,7 @@
 // compiled for: LORIKEET_SIMD_BYTES. Everything is local to the including file (see variants.h).
 #pragma once
 #include <stdint.h>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -35,8 +35,17 @@ LORIKEET_INLINE To bits_as(From from) {
 }
 
 LORIKEET_INLINE F all(float s) { return s - F{}; }
+// Where one of the two is a NaN the result is b.
+#if defined(__AVX512F__)
+LORIKEET_INLINE F max(F a, F b) { return bits_as<F>(_mm512_max_ps(bits_as<__m512>(a), bits_as<__m512>(b))); }
+LORIKEET_INLINE F min(F a, F b) { return bits_as<F>(_mm512_min_ps(bits_as<__m512>(a), bits_as<__m512>(b))); }
+#elif defined(__AVX2__)
+LORIKEET_INLINE F max(F a, F b) { return bits_as<F>(_mm256_max_ps(bits_as<__m256>(a), bits_as<__m256>(b))); }
+LORIKEET_INLINE F min(F a, F b) { return bits_as<F>(_mm256_min_ps(bits_as<__m256>(a), bits_as<__m256>(b))); }
+#else
 LORIKEET_INLINE F max(F a, F b) { return a > b ? a : b; }
 LORIKEET_INLINE F min(F a, F b) { return a < b ? a : b; }
+#endif
 LORIKEET_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 LORIKEET_INLINE float to_float(float x) { return x; }
@@ -62,7 +71,13 @@ LORIKEET_INLINE F load(const float* p) {
 LORIKEET_INLINE F load(const Bf16* p) {
   H h;
   __builtin_memcpy(&h, p, sizeof h);
+#if defined(__AVX512F__)
+  return bits_as<F>(bits_as<U>(_mm512_cvtepu16_epi32(bits_as<__m256i>(h))) << 16);
+#elif defined(__AVX2__)
+  return bits_as<F>(bits_as<U>(_mm256_cvtepu16_epi32(bits_as<__m128i>(h))) << 16);
+#else
   return bits_as<F>(__builtin_convertvector(h, U) << 16);
+#endif
 }
 
 // Round to nearest even; a NaN stays one.
@@ -139,15 +154,24 @@ LORIKEET_INLINE F exp2_fraction(F f) {
   }
 }
 
+// 2^n · p for the integer nearest to x, p already being 2^(x - n). n itself comes back through `nearest`.
+#if defined(__AVX512F__)
+LORIKEET_INLINE F nearest(F x) { return bits_as<F>(_mm512_roundscale_ps(bits_as<__m512>(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+LORIKEET_INLINE F scale_by_power(F p, F n) { return bits_as<F>(_mm512_scalef_ps(bits_as<__m512>(p), bits_as<__m512>(n))); }
+#else
 constexpr float kRound = 12582912.f;  // 1.5 · 2^23: x + kRound has the integer nearest to x in its low bits
+LORIKEET_INLINE F nearest(F x) { return (x + kRound) - kRound; }
+LORIKEET_INLINE F scale_by_power(F p, F n) {
+  return p * bits_as<F>((bits_as<I>(n + kRound) + 127) << 23);  // the exponent field of 2^n; what stood above is shifted out
+}
+#endif
 
-// 2^x for x <= 126; below -126 it stays at 2^-126. A NaN stays one.
+// 2^x for x <= 126; below -126 it may stay at 2^-126. A NaN stays one.
 template <int Degree>
 LORIKEET_INLINE F exp2(F x) {
-  x = x < -126.f ? all(-126.f) : x;
-  const F shifted = x + kRound;
-  const I power = (bits_as<I>(shifted) + 127) << 23;  // the exponent field of 2^n; what stood above is shifted out
-  return exp2_fraction<Degree>(x - (shifted - kRound)) * bits_as<F>(power);
+  x = max(all(-126.f), x);
+  const F n = nearest(x);
+  return scale_by_power(exp2_fraction<Degree>(x - n), n);
 }
 
 template <class T>
@@ -158,11 +182,11 @@ constexpr int degree_for() {
 // e^x, clamped to -87 <= x <= 87. One float for log2(e) would lose |x| · 2^-25 of the exponent; the second one brings it back.
 template <int Degree>
 LORIKEET_INLINE F exp(F x) {
-  x = x < -87.f ? all(-87.f) : x;
-  x = x > 87.f ? all(87.f) : x;
-  const F shifted = x * 1.44269502f + kRound;
-  const F f = (x * 1.44269502f - (shifted - kRound)) + x * 1.925963033e-8f;
-  return exp2_fraction<Degree>(f) * bits_as<F>((bits_as<I>(shifted) + 127) << 23);
+  x = min(all(87.f), max(all(-87.f), x));
+  const F n = nearest(x * 1.44269502f);
+  F f = x * 1.44269502f - n;
+  if constexpr (Degree > 4) f += x * 1.925963033e-8f;
+  return scale_by_power(exp2_fraction<Degree>(f), n);
 }
 
 // 1 / x for 1 <= x < 2^126. AVX-512's estimate has 14 bits, enough for bfloat16, and a Newton step makes them 23; its division takes
