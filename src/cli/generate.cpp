@@ -52,9 +52,16 @@ std::string_view type_name(FieldType type) {
   }
 }
 
+// " One of a, b, c."; the second pass of hires fix has the choices of the first.
+std::string choices_text(const FieldInfo& info) {
+  std::vector<std::string> names;
+  for (const Choice& choice : info.choices) names.emplace_back(choice.name);
+  return names.empty() || names[0].empty() ? "" : " One of " + join(names, ", ") + ".";
+}
+
 // One option of the command line for one setting.
 void add_field(CLI::App& app, const FieldInfo& info, const std::shared_ptr<GenerateOptions>& options) {
-  const std::string name(info.field.name), help(info.field.help);
+  const std::string name(info.field.name), help = std::string(info.field.help) + choices_text(info);
   const std::string flags = info.flag + (info.field.flags.empty() ? "" : "," + std::string(info.field.flags));
   CLI::Option* option = nullptr;
   if (info.type == FieldType::yes_no) {

@@ -8,7 +8,7 @@
 namespace lorikeet {
 
 namespace {
-constexpr size_t kFlagColumn = 38;
+constexpr size_t kFlagColumn = 38, kLineWidth = 120;
 
 std::string padded(std::string text, size_t width) {
   if (text.size() + 1 < width) return text + std::string(width - text.size(), ' ');
@@ -26,10 +26,24 @@ std::string flags_of(const CLI::Option& option) {
   return type.empty() ? text : text + " " + type;
 }
 
+// Breaks lines between words; all but the first are indented to the column of the help texts.
+std::string wrapped(const std::string& text) {
+  std::string result;
+  size_t column = kFlagColumn;
+  for (const auto word : split(text, ' ')) {
+    const bool fits = column + 1 + word.size() <= kLineWidth || result.empty();
+    result += result.empty() ? "" : fits ? " " : "\n" + std::string(kFlagColumn, ' ');
+    column = (fits ? column + 1 : kFlagColumn) + word.size();
+    result += word;
+  }
+  return result;
+}
+
 std::string line_of(const CLI::Option& option) {
-  if (option.get_positional()) return padded("  " + option.get_type_name(), kFlagColumn) + option.get_description();
+  if (option.get_positional()) return padded("  " + option.get_type_name(), kFlagColumn) + wrapped(option.get_description());
   const std::string value = option.get_default_str();
-  return padded(flags_of(option), kFlagColumn) + option.get_description() + (value.empty() || value == "[]" ? "" : " [" + value + "]");
+  return padded(flags_of(option), kFlagColumn) +
+         wrapped(option.get_description() + (value.empty() || value == "[]" ? "" : " [" + value + "]"));
 }
 }  // namespace
 

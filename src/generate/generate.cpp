@@ -116,6 +116,19 @@ PictureNoise make_noise(const Call& call, const Batch& batch, ImageSize size) {
   return PictureNoise(settings, {channels, size.height_px / 8, size.width_px / 8}, call.engine.unet().compute().device);
 }
 
+// A1111's s_noise: all noise behind the first is made stronger or weaker.
+class ScaledNoise : public Noise {
+ public:
+  ScaledNoise(Noise& inner, double scale) : inner_(inner), scale_(scale) {}
+  Tensor next() override { return inner_.next() * scale_; }
+  Tensor between(double sigma, double sigma_next) override { return inner_.between(sigma, sigma_next) * scale_; }
+  void prepare_between(std::span<const double> sigmas) override { inner_.prepare_between(sigmas); }
+
+ private:
+  Noise& inner_;
+  double scale_;
+};
+
 // Puts the LoRAs on, encodes the texts and runs the sampler from `init` (undefined: from noise alone). -> [B, C, h, w] on the CPU
 Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vector<ResolvedPrompt>& prompts, const std::string& negative,
                 const Tensor& init, bool use_canvas, NamedHashes& used_embeddings) {
@@ -149,7 +162,9 @@ Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vec
   Denoiser denoiser(engine, std::move(inputs));
   const Denoise denoise = [&](const Tensor& x, double sigma) { return denoiser(x, sigma); };
   call.progress.stage("sampling", static_cast<int>(pass.plan.sigmas.size()) - 1);
-  const SampleRun run{denoise, pass.plan.sigmas, noise, call.progress, request.eta.value_or(pass.sampler.default_eta)};
+  ScaledNoise scaled(noise, request.s_noise);
+  const SampleRun run{denoise, pass.plan.sigmas, scaled, call.progress, request.eta.value_or(pass.sampler.default_eta),
+                      {request.s_churn, request.s_tmin, request.s_tmax.value_or(std::numeric_limits<double>::infinity())}};
   const Tensor x = pass.sampler.sample(run, start(pass.sampler, pass.plan, first, begin));
   return finish(pass.sampler, pass.plan, x).to(torch::kCPU);
 }

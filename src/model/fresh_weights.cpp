@@ -55,7 +55,10 @@ std::string unet_key(const std::string& name, const std::map<std::string, Tensor
 }  // namespace
 
 std::map<std::string, Tensor> single_file_weights(const std::map<std::string, Tensor>& weights, const ModelSpec& spec) {
-  if (spec.family != "sd1") throw Error(ErrorKind::unsupported, "writing a single file is supported for sd1 only so far");
+  // One text encoder, in transformers' names, and convolutional projections: Stable Diffusion 1.
+  if (spec.text_encoders.size() != 1 || spec.unet.linear_projection) {
+    throw Error(ErrorKind::unsupported, spec.label + " cannot be written as a single file", "Stable Diffusion 1.x can");
+  }
   std::map<std::string, Tensor> file;
   for (const auto& [name, tensor] : weights) {
     const size_t dot = name.find('.');

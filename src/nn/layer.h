@@ -60,7 +60,7 @@ class Layer {
   // forward()'s fast paths must meet.
   Tensor plain(const Tensor& x, const Tensor& weight, const Tensor& bias) const;
 
-  // Replaces the effective weight and bias (undefined: the base one). float32 on the CPU; converted and packed here.
+  // Replaces the effective weight and bias (undefined: the base one). Any floating dtype, on the CPU; converted and packed here.
   void set_merged(Tensor weight, Tensor bias);
   // Back to the base, bit for bit.
   void clear_merged();

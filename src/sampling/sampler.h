@@ -2,6 +2,7 @@
 // sigma is in k-diffusion's units: x = x0 + sigma * noise (Karras et al. 2022, arXiv 2206.00364, with s(t) = 1). x: [B, C, H/8, W/8].
 #pragma once
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,12 +29,19 @@ class Noise {
   virtual void prepare_between(std::span<const double> /*sigmas*/) {}
 };
 
+// Noise put back at each step (Karras et al. 2022, algorithm 2: S_churn, S_tmin, S_tmax); euler, heun and dpm2 look at it.
+struct Churn {
+  double amount = 0;  // spread over the steps; 0: none
+  double tmin = 0, tmax = std::numeric_limits<double>::infinity();  // only at sigmas between these
+};
+
 struct SampleRun {
   const Denoise& denoise;
   std::span<const double> sigmas;  // falling, the last usually 0; size = steps + 1
   Noise& noise;
   Progress& progress;  // check() before each call of denoise, step(i) and preview() after step i
   double eta = 1.0;    // share of fresh noise of the stochastic samplers; DDIM's eta for ddim
+  Churn churn = {};
 };
 
 struct Sampler {

@@ -1,5 +1,7 @@
 // The stepping rules, one free function each; samplers.cpp lists them. Private to this folder.
 #pragma once
+#include <cmath>
+
 #include "sampling/sampler.h"
 
 namespace lorikeet {
@@ -38,6 +40,9 @@ struct Step {
 // One call of the model, unless cancelled.
 Tensor estimate_x0(const SampleRun& run, const Tensor& x, double sigma);
 
+// Karras et al. 2022, algorithm 2, line 5: sigma · (1 + gamma), gamma at most sqrt(2) - 1.
+double churned_sigma(const SampleRun& run, double sigma);
+
 void report_step(const SampleRun& run, int index, const Tensor& x0);
 
 // x after all steps, where advance(step, x, x0) gives x after one. x0: the estimate at (x, step.sigma).
@@ -46,6 +51,24 @@ Tensor each_step(const SampleRun& run, Tensor x, Advance advance) {
   torch::NoGradGuard no_grad;
   for (int i = 0; i + 1 < static_cast<int>(run.sigmas.size()); ++i) {
     Step step{i, run.sigmas[static_cast<size_t>(i)], run.sigmas[static_cast<size_t>(i) + 1]};
+    Tensor x0 = estimate_x0(run, x, step.sigma);
+    x = advance(step, x, x0);
+    report_step(run, i, x0);
+  }
+  return x;
+}
+
+// The same, with noise put back before each step as run.churn asks: the step then starts from a higher sigma.
+template <class Advance>
+Tensor each_churned_step(const SampleRun& run, Tensor x, Advance advance) {
+  torch::NoGradGuard no_grad;
+  for (int i = 0; i + 1 < static_cast<int>(run.sigmas.size()); ++i) {
+    Step step{i, run.sigmas[static_cast<size_t>(i)], run.sigmas[static_cast<size_t>(i) + 1]};
+    step.sigma = churned_sigma(run, step.sigma);
+    if (step.sigma > run.sigmas[static_cast<size_t>(i)]) {
+      const double before = run.sigmas[static_cast<size_t>(i)];
+      x = x + run.noise.next() * std::sqrt(step.sigma * step.sigma - before * before);
+    }
     Tensor x0 = estimate_x0(run, x, step.sigma);
     x = advance(step, x, x0);
     report_step(run, i, x0);

@@ -80,9 +80,15 @@ Ancestral ancestral_step(double sigma, double next, double eta) {
   return {std::sqrt(next * next - up * up), up};
 }
 
-// Karras et al. 2022, algorithm 2 without its second-order part and without churn.
+double churned_sigma(const SampleRun& run, double sigma) {
+  const Churn& churn = run.churn;
+  if (churn.amount <= 0 || sigma < churn.tmin || sigma > churn.tmax) return sigma;
+  return sigma * (1 + std::min(churn.amount / static_cast<double>(run.sigmas.size() - 1), std::sqrt(2.0) - 1));
+}
+
+// Karras et al. 2022, algorithm 2 without its second-order part.
 Tensor sample_euler(const SampleRun& run, Tensor x) {
-  return each_step(run, std::move(x), [](Step s, const Tensor& x, const Tensor& x0) { return euler_step(x, x0, s.sigma, s.next); });
+  return each_churned_step(run, std::move(x), [](Step s, const Tensor& x, const Tensor& x0) { return euler_step(x, x0, s.sigma, s.next); });
 }
 
 // Song, J. et al. 2020 (DDIM, arXiv 2010.02502), eq. 12, in sigma units: eta 1 is Ho et al.'s DDPM (k-diffusion's "Euler ancestral"),
@@ -95,9 +101,9 @@ Tensor sample_euler_ancestral(const SampleRun& run, Tensor x) {
   });
 }
 
-// Karras et al. 2022, algorithm 1.
+// Karras et al. 2022, algorithm 2.
 Tensor sample_heun(const SampleRun& run, Tensor x) {
-  return each_step(run, std::move(x), [&](Step s, const Tensor& x, const Tensor& x0) { return heun_step(run, x, x0, s.sigma, s.next); });
+  return each_churned_step(run, std::move(x), [&](Step s, const Tensor& x, const Tensor& x0) { return heun_step(run, x, x0, s.sigma, s.next); });
 }
 
 // Adams and Bashforth's linear multistep method of order 4 on uneven steps, as in k-diffusion.
@@ -115,7 +121,7 @@ Tensor sample_lms(const SampleRun& run, Tensor x) {
 
 // k-diffusion's "DPM-Solver-2 inspired" midpoint method (Lu et al. 2022, arXiv 2206.00927, algorithm 1 gives the midpoint).
 Tensor sample_dpm2(const SampleRun& run, Tensor x) {
-  return each_step(run, std::move(x),
+  return each_churned_step(run, std::move(x),
                    [&](Step s, const Tensor& x, const Tensor& x0) { return midpoint_step(run, x, x0, s.sigma, s.next); });
 }
 

@@ -76,6 +76,10 @@ class Mutator {
 int run(const FuzzTarget& target, int first, int last) {
   const auto seeds = target.seeds();
   int faults = 0;
+  if (seeds.empty()) {
+    std::cout << target.name << " has no seeds\n";
+    return 1;
+  }
   const auto once = [&](const std::string& input, const std::string& which) {
     try {
       target.run(reinterpret_cast<const uint8_t*>(input.data()), input.size());

