@@ -39,26 +39,31 @@ double seconds(const std::function<Tensor()>& work) {
 }
 
 // amount: operations, or bytes that have to be read and written.
-void line(const std::string& name, double amount, const char* unit, const std::function<Tensor()>& ours, const std::function<Tensor()>& torch_way) {
+void line(const std::string& name, double amount, const char* unit, const std::function<Tensor()>& ours,
+          const std::function<Tensor()>& torch_way) {
   bool show = wanted.empty();
   for (const auto& word : wanted) show = show || name.find(word) != std::string::npos;
   if (!show) return;
   const double a = seconds(ours), b = seconds(torch_way);
-  std::printf("%-52s %9.3f ms %8.0f %s   libtorch %9.3f ms %8.0f   x %.2f\n", name.c_str(), a * 1e3, amount / a * 1e-9, unit, b * 1e3, amount / b * 1e-9,
-              b / a);
+  std::printf("%-52s %9.3f ms %8.0f %s   libtorch %9.3f ms %8.0f   x %.2f\n", name.c_str(), a * 1e3, amount / a * 1e-9, unit, b * 1e3,
+              amount / b * 1e-9, b / a);
   std::fflush(stdout);
 }
 
 std::string type_name(Dtype dtype) { return dtype == torch::kBFloat16 ? "bf16 " : "f32  "; }
 
 void bench_linear(Dtype dtype, int64_t rows, int64_t in, int64_t out) {
-  const Tensor x = torch::randn({rows, in}).to(dtype), weight = (torch::randn({out, in}) * 0.05).to(dtype), bias = torch::randn({out}).to(dtype);
+  const Tensor x = torch::randn({rows, in}).to(dtype), weight = (torch::randn({out, in}) * 0.05).to(dtype),
+               bias = torch::randn({out}).to(dtype);
   const Tensor residual = torch::randn({rows, out}).to(dtype);
   const auto linear = PackedLinear::make(weight, bias, dtype);
   const std::string name = "linear " + type_name(dtype) + std::to_string(rows) + " x " + std::to_string(in) + " -> " + std::to_string(out);
-  line(name, 2.0 * rows * in * out, "GFLOP/s", [&] { return (*linear)(x); }, [&] { return at::linear(x, weight, bias); });
+  line(
+      name, 2.0 * rows * in * out, "GFLOP/s", [&] { return (*linear)(x); }, [&] { return at::linear(x, weight, bias); });
   if (in == out) {
-    line(name + " + residual", 2.0 * rows * in * out, "GFLOP/s", [&] { return (*linear)(x, residual); }, [&] { return at::linear(x, weight, bias) + residual; });
+    line(
+        name + " + residual", 2.0 * rows * in * out, "GFLOP/s", [&] { return (*linear)(x, residual); },
+        [&] { return at::linear(x, weight, bias) + residual; });
   }
 }
 
@@ -69,12 +74,15 @@ void bench_conv(Dtype dtype, int64_t batch, int64_t in, int64_t out, int64_t sid
   const auto conv = PackedConv2d::make(weight, bias, stride, kernel / 2, dtype);
   const Tensor residual = torch::randn_like((*conv)(x));
   const double work = 2.0 * batch * side * side / (stride * stride) * in * out * kernel * kernel;
-  const std::string name = "conv " + type_name(dtype) + std::to_string(batch) + " x " + std::to_string(in) + " -> " + std::to_string(out) + " " +
-                           std::to_string(kernel) + "x" + std::to_string(kernel) + (stride > 1 ? "/2" : "") + ", " + std::to_string(side) + "²";
-  line(name, work, "GFLOP/s", [&] { return (*conv)(x); }, [&] { return at::conv2d(x, weight, bias, stride, kernel / 2); });
+  const std::string name = "conv " + type_name(dtype) + std::to_string(batch) + " x " + std::to_string(in) + " -> " + std::to_string(out) +
+                           " " + std::to_string(kernel) + "x" + std::to_string(kernel) + (stride > 1 ? "/2" : "") + ", " +
+                           std::to_string(side) + "²";
+  line(
+      name, work, "GFLOP/s", [&] { return (*conv)(x); }, [&] { return at::conv2d(x, weight, bias, stride, kernel / 2); });
   if (in == out && kernel == 3 && stride == 1) {
-    line(name + " + residual", work, "GFLOP/s", [&] { return (*conv)(x, residual); },
-         [&] { return at::conv2d(x, weight, bias, stride, kernel / 2) + residual; });
+    line(
+        name + " + residual", work, "GFLOP/s", [&] { return (*conv)(x, residual); },
+        [&] { return at::conv2d(x, weight, bias, stride, kernel / 2) + residual; });
   }
 }
 
@@ -83,10 +91,11 @@ void bench_attention(Dtype dtype, int64_t batch, int64_t heads, int64_t queries,
   const Tensor q = make(queries), k = make(keys), v = make(keys);
   const auto split = [&](const Tensor& x) { return x.unflatten(-1, {heads, width}).transpose(1, 2); };
   const double scale = 1 / std::sqrt(static_cast<double>(width));
-  line("attention " + type_name(dtype) + std::to_string(batch * heads) + " x " + std::to_string(queries) + " x " + std::to_string(keys) + ", d " +
-           std::to_string(width),
-       4.0 * batch * heads * queries * keys * width, "GFLOP/s", [&] { return attention(q, k, v, heads, scale, false); },
-       [&] { return torch_attention(split(q), split(k), split(v), scale, false).transpose(1, 2).flatten(2); });
+  line(
+      "attention " + type_name(dtype) + std::to_string(batch * heads) + " x " + std::to_string(queries) + " x " + std::to_string(keys) +
+          ", d " + std::to_string(width),
+      4.0 * batch * heads * queries * keys * width, "GFLOP/s", [&] { return attention(q, k, v, heads, scale, false); },
+      [&] { return torch_attention(split(q), split(k), split(v), scale, false).transpose(1, 2).flatten(2); });
 }
 
 void bench_rows(Dtype dtype) {
@@ -95,23 +104,37 @@ void bench_rows(Dtype dtype) {
   const Tensor x = torch::randn({2, 320, 64, 64}).to(dtype).contiguous(last);
   const double bytes = static_cast<double>(x.numel() * x.element_size());
   const std::string type = type_name(dtype);
-  line("group_norm+silu " + type + "2 x 320 x 64²", 2 * bytes, "GB/s", [&] { return group_norm(x, 32, weight, bias, 1e-5, true); },
-       [&] { return at::silu(at::group_norm(x, 32, w, b, 1e-5)); });
+  line(
+      "group_norm+silu " + type + "2 x 320 x 64²", 2 * bytes, "GB/s", [&] { return group_norm(x, 32, weight, bias, 1e-5, true); },
+      [&] { return at::silu(at::group_norm(x, 32, w, b, 1e-5)); });
   const Tensor large = torch::randn({1, 256, 256, 256}).to(dtype).contiguous(last), ones = torch::ones({256});
-  line("group_norm+silu " + type + "1 x 256 x 256²", 2.0 * large.numel() * large.element_size(), "GB/s",
-       [&] { return group_norm(large, 32, ones, ones, 1e-5, true); }, [&] { return at::silu(at::group_norm(large, 32, ones.to(dtype), ones.to(dtype), 1e-5)); });
+  line(
+      "group_norm+silu " + type + "1 x 256 x 256²", 2.0 * large.numel() * large.element_size(), "GB/s",
+      [&] { return group_norm(large, 32, ones, ones, 1e-5, true); },
+      [&] { return at::silu(at::group_norm(large, 32, ones.to(dtype), ones.to(dtype), 1e-5)); });
   const Tensor tokens = torch::randn({2, 4096, 320}).to(dtype);
-  line("layer_norm " + type + "8192 x 320", 2 * bytes, "GB/s", [&] { return layer_norm(tokens, weight, bias, 1e-5); },
-       [&] { return at::layer_norm(tokens, {320}, w, b, 1e-5); });
+  line(
+      "layer_norm " + type + "8192 x 320", 2 * bytes, "GB/s", [&] { return layer_norm(tokens, weight, bias, 1e-5); },
+      [&] { return at::layer_norm(tokens, {320}, w, b, 1e-5); });
   const Tensor wide = torch::randn({2, 4096, 2560}).to(dtype);
-  line("geglu " + type + "8192 x 2560", 1.5 * wide.numel() * wide.element_size(), "GB/s", [&] { return geglu(wide); }, [&] {
-    const auto halves = wide.chunk(2, -1);
-    return halves[0] * at::gelu(halves[1]);
-  });
-  line("silu " + type + "2 x 320 x 64²", 2 * bytes, "GB/s", [&] { return kernels::silu(x); }, [&] { return at::silu(x); });
-  line("upsample_nearest2x " + type + "2 x 320 x 64²", 5 * bytes, "GB/s", [&] { return upsample_nearest2x(x); },
-       [&] { return at::upsample_nearest2d(x, {128, 128}); });
-  line("concat_channels " + type + "2 x 640 x 64²", 4 * bytes, "GB/s", [&] { return concat_channels(x, x); }, [&] { return at::cat({x, x}, 1); });
+  line(
+      "geglu " + type + "8192 x 2560", 1.5 * wide.numel() * wide.element_size(), "GB/s", [&] { return geglu(wide); },
+      [&] {
+        const auto halves = wide.chunk(2, -1);
+        return halves[0] * at::gelu(halves[1]);
+      });
+  line(
+      "silu " + type + "2 x 320 x 64²", 2 * bytes, "GB/s", [&] { return kernels::silu(x); }, [&] { return at::silu(x); });
+  line(
+      "upsample_nearest2x " + type + "2 x 320 x 64²", 5 * bytes, "GB/s", [&] { return upsample_nearest2x(x); },
+      [&] {
+        return at::upsample_nearest2d(x, {128, 128});
+      });
+  line(
+      "concat_channels " + type + "2 x 640 x 64²", 4 * bytes, "GB/s", [&] { return concat_channels(x, x); },
+      [&] {
+        return at::cat({x, x}, 1);
+      });
 }
 
 }  // namespace

@@ -68,8 +68,12 @@ Engine::Engine(EngineOptions options) : options_(std::move(options)), compute_(p
     for (const auto& text : spec_.text_encoders) {
       text_encoders_.push_back(std::make_unique<ClipTextModel>(text, weights(compute_.text) / text.component));
     }
+    // The layers hold packed copies: without this the file's pages would count twice.
+    checkpoint_->release_pages();
     unet_ = std::make_unique<UNet>(spec_.unet, weights(compute_.unet) / "unet");
+    checkpoint_->release_pages();
     vae_ = std::make_unique<Vae>(spec_.vae, weights(compute_.vae) / "vae");
+    checkpoint_->release_pages();
   });
   noise_schedule_ = spec_.zero_terminal_snr ? zero_terminal_snr(scaled_linear_schedule()) : scaled_linear_schedule();
   if (spec_.prediction.empty()) spec_.prediction = probed_prediction();

@@ -61,4 +61,8 @@ MappedFile::~MappedFile() {
   if (mapping_) ::munmap(mapping_, bytes_.size());
 }
 
+void MappedFile::release_pages() const {
+  if (mapping_) ::madvise(mapping_, bytes_.size(), MADV_DONTNEED);
+}
+
 }  // namespace lorikeet

@@ -24,6 +24,9 @@ class MappedFile {
   std::string_view bytes() const { return bytes_; }
   size_t size() const { return bytes_.size(); }
 
+  // Gives the pages that were read back to the operating system; they come again from the file when they are next touched.
+  void release_pages() const;
+
  private:
   explicit MappedFile(std::filesystem::path path) : path_(std::move(path)) {}
   std::filesystem::path path_;

@@ -26,7 +26,10 @@ std::shared_ptr<const TensorFile> TensorFile::parse(std::shared_ptr<const Mapped
   return with_context("while reading " + file->path().string(), [&]() -> std::shared_ptr<const TensorFile> {
     if (file->size() == 0) throw Error(ErrorKind::bad_input, "the file is empty", "its download or copy failed; get it again");
     for (const auto& format : tensor_formats()) {
-      if (format.recognise(file->bytes())) return format.parse(file);
+      if (!format.recognise(file->bytes())) continue;
+      auto parsed = format.parse(file);
+      parsed->mapped_ = file;
+      return parsed;
     }
     throw_not_a_tensor_file(file->bytes());
   });

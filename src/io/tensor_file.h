@@ -38,6 +38,10 @@ class TensorFile {
     return tensors_;
   }  // nested dicts are joined by '.'; a lone
      // "state_dict" level is taken off
+  // See MappedFile: for whoever has made its own copy of the tensors, so that they are not in memory twice.
+  void release_pages() const {
+    if (mapped_) mapped_->release_pages();
+  }
   // What a pickle holds beside tensors, scalars and texts: "callbacks (pytorch_lightning…ModelCheckpoint)". Nothing of it is used.
   const std::vector<std::string>& unread() const { return unread_; }
   bool contains(const std::string& name) const { return tensors_.contains(name); }
@@ -52,6 +56,7 @@ class TensorFile {
   std::map<std::string, std::string> metadata_;
   std::map<std::string, TensorEntry> tensors_;
   std::vector<std::string> unread_;
+  mutable std::shared_ptr<const MappedFile> mapped_;
 };
 
 // The distinct files that a sharded checkpoint's index ("model.safetensors.index.json") names, in the order of their names, as

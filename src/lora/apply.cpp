@@ -1,25 +1,13 @@
 #include "lora/apply.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "base/text.h"
 #include "lora/run_time.h"
+#include "nn/kernels/parallel.h"
 
 namespace lorikeet {
 namespace {
-
-// Runs work(i) for i < count on libtorch's threads, in order of i, each thread taking the next when it is done; what runs inside is
-// single-threaded then. Layers differ in size by a hundred times, so equal shares would leave threads idle.
-template <class Work>
-void for_each_parallel(size_t count, const Work& work) {
-  std::atomic<size_t> next{0};
-  const auto threads = std::min<int64_t>(at::get_num_threads(), static_cast<int64_t>(count));
-  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-    torch::NoGradGuard no_grad;
-    for (size_t i = next++; i < count; i = next++) work(i);
-  });
-}
 
 void sort_by_size(std::vector<Layer*>& layers) {
   std::ranges::stable_sort(layers, [](const Layer* a, const Layer* b) { return a->base_weight().numel() > b->base_weight().numel(); });
@@ -96,8 +84,9 @@ LoraTerms LoraApplier::terms_of(const LoraSet& set, const std::string& path) {
 void LoraApplier::change(std::vector<Layer*> layers) {
   sort_by_size(layers);
   try {
-    for_each_parallel(layers.size(), [&](size_t i) {
-      Layer& layer = *layers[i];
+    kernels::parallel(static_cast<int64_t>(layers.size()), [&](int64_t i) {
+      torch::NoGradGuard no_grad;  // the guard is each thread's own
+      Layer& layer = *layers[static_cast<size_t>(i)];
       const Applied& wanted = applied_.at(layer.path());
       layer.set_run_time_terms({});
       if (wanted.merged) {

@@ -133,6 +133,7 @@ void Checkpoint::use_vae(const fs::path& vae) {
     if (fs::is_directory(folder)) {
       Component part{.files = {}, .prefix = "", .spelling = Spelling::diffusers};
       for (const auto& file : component_files(folder)) part.files.push_back(TensorFile::open(file));
+      files_.insert(files_.end(), part.files.begin(), part.files.end());
       components_["vae"] = std::move(part);
       return;
     }
@@ -239,6 +240,10 @@ int64_t Checkpoint::count(const std::string& before, const std::string& after) c
   int64_t i = 0;
   while (has(before + std::to_string(i) + after)) ++i;
   return i;
+}
+
+void Checkpoint::release_pages() const {
+  for (const auto& file : files_) file->release_pages();
 }
 
 bool Checkpoint::has_key(const std::string& key) const {

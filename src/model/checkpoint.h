@@ -33,6 +33,9 @@ class Checkpoint : public WeightSource {
   // The number i of the first "before" + i + "after" that is missing: how many layers, levels, blocks there are.
   int64_t count(const std::string& before, const std::string& after) const;
 
+  // The tensors that were read so far leave memory until they are read again.
+  void release_pages() const;
+
   // As in the file: whether a key exists, or one that contains `part`.
   bool has_key(const std::string& key) const;
   bool has_key_with(std::string_view part) const;

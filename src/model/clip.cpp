@@ -27,7 +27,7 @@ struct ClipTextModel::Block {
     const Tensor n = (*norm1)(x);
     const Tensor y = (*out)(attention((*q)(n), (*k)(n), (*v)(n), heads, /*causal=*/true), x);
     const Tensor h = (*fc1)((*norm2)(y));
-    return (*fc2)(quick ? quick_gelu(h) : torch::gelu(h), y);
+    return (*fc2)(quick ? quick_gelu(h) : lorikeet::gelu(h), y);
   }
 };
 

@@ -28,13 +28,18 @@ Tensor geglu(const Tensor& x) {
   return halves[0] * torch::gelu(halves[1]);
 }
 
-Tensor quick_gelu(const Tensor& x) { return x * torch::sigmoid(1.702 * x); }
+Tensor quick_gelu(const Tensor& x) { return fast(x) ? kernels::quick_gelu(x) : x * torch::sigmoid(1.702 * x); }
+
+Tensor gelu(const Tensor& x) { return fast(x) ? kernels::gelu(x) : torch::gelu(x); }
 
 Tensor upsample_nearest(const Tensor& x, int64_t height, int64_t width) {
+  if (fast(x) && height == 2 * x.size(2) && width == 2 * x.size(3)) return kernels::upsample_nearest2x(x);
   return torch::upsample_nearest2d(x, torch::IntArrayRef{height, width});
 }
 
-Tensor concat_channels(const Tensor& a, const Tensor& b) { return torch::cat({a, b}, 1); }
+Tensor concat_channels(const Tensor& a, const Tensor& b) {
+  return fast(a) && fast(b) ? kernels::concat_channels(a, b) : torch::cat({a, b}, 1);
+}
 
 Tensor to_tokens(const Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({x.size(0), x.size(2) * x.size(3), x.size(1)}); }
 

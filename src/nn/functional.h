@@ -14,6 +14,9 @@ Tensor geglu(const Tensor& x);
 // x · sigmoid(1.702 x) (Hendrycks & Gimpel 2016, arXiv 1606.08415).
 Tensor quick_gelu(const Tensor& x);
 
+// x · Φ(x), exact (same source).
+Tensor gelu(const Tensor& x);
+
 // By repetition of pixels. x: [B, C, H, W] -> [B, C, height, width]; usually 2H, 2W, one less where the way down met an odd size.
 Tensor upsample_nearest(const Tensor& x, int64_t height, int64_t width);
 

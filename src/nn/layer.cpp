@@ -121,11 +121,10 @@ Tensor Layer::forward(const Tensor& x, const Tensor& residual) const {
 }
 
 Tensor Layer::forward_silu(const Tensor& x, const Tensor& shift) const {
-  const Tensor shifted = shift.defined() ? x + shift.unsqueeze(-1).unsqueeze(-1) : x;
   if (has_kernels(compute_) && !wants_gradients(x) && terms_.empty()) {
-    return kernels::group_norm(shifted, geometry_.groups, prepared_->weight, prepared_->bias, geometry_.eps, true);
+    return kernels::group_norm(x, geometry_.groups, prepared_->weight, prepared_->bias, geometry_.eps, true, shift);
   }
-  return torch::silu(forward(shifted));
+  return torch::silu(forward(shift.defined() ? x + shift.unsqueeze(-1).unsqueeze(-1) : x));
 }
 
 }  // namespace lorikeet

@@ -69,8 +69,9 @@ struct AttentionCase {
 };
 
 TEST_P(Kernels, attention_is_softmax_of_qk_times_v) {
-  const AttentionCase sizes[] = {{1, 1, 1, 1, 8},    {2, 64, 77, 8, 40},  {1, 257, 130, 2, 40}, {2, 77, 77, 3, 64}, {1, 300, 515, 2, 80},
-                                 {1, 65, 200, 1, 160}, {1, 130, 300, 1, 512}, {1, 33, 97, 2, 16}, {1, 31, 33, 2, 72},  {3, 17, 2, 2, 24}};
+  const AttentionCase sizes[] = {{1, 1, 1, 1, 8},      {2, 64, 77, 8, 40},   {1, 257, 130, 2, 40},  {2, 77, 77, 3, 64},
+                                 {1, 300, 515, 2, 80}, {1, 65, 200, 1, 160}, {1, 130, 300, 1, 512}, {1, 33, 97, 2, 16},
+                                 {1, 31, 33, 2, 72},   {3, 17, 2, 2, 24}};
   for (const auto& s : sizes) {
     SCOPED_TRACE(testing::Message() << "T " << s.queries << " S " << s.keys << " heads " << s.heads << " d " << s.width);
     const Tensor q = random({s.batch, s.queries, s.heads * s.width}, dtype()), k = random({s.batch, s.keys, s.heads * s.width}, dtype());
@@ -125,7 +126,9 @@ Tensor group_norm_formula(const Tensor& x, int64_t groups, const Tensor& weight,
 }
 
 TEST_P(Kernels, group_norm_and_silu_with_and_without_a_shift) {
-  struct { int64_t batch, channels, groups, height, width; } sizes[] = {{1, 4, 2, 1, 1}, {2, 320, 32, 9, 7}, {1, 96, 32, 33, 65}, {3, 20, 5, 16, 16}, {1, 1280, 32, 8, 8}};
+  struct {
+    int64_t batch, channels, groups, height, width;
+  } sizes[] = {{1, 4, 2, 1, 1}, {2, 320, 32, 9, 7}, {1, 96, 32, 33, 65}, {3, 20, 5, 16, 16}, {1, 1280, 32, 8, 8}};
   for (const auto& s : sizes) {
     for (const bool silu : {false, true}) {
       for (const bool shifted : {false, true}) {
@@ -154,7 +157,8 @@ TEST_P(Kernels, norms_are_safe_for_a_large_mean) {
 TEST_P(Kernels, layer_norm_over_any_width) {
   for (const int64_t width : {1, 5, 16, 77, 320, 768, 1283}) {
     const Tensor x = random({3, 7, width}, dtype()), weight = torch::randn({width}), bias = torch::randn({width});
-    EXPECT_LT(error_of(layer_norm(x, weight, bias, 1e-5), at::layer_norm(wide(x), {width}, wide(weight), wide(bias), 1e-5)), tolerance(dtype()));
+    EXPECT_LT(error_of(layer_norm(x, weight, bias, 1e-5), at::layer_norm(wide(x), {width}, wide(weight), wide(bias), 1e-5)),
+              tolerance(dtype()));
   }
 }
 
@@ -169,7 +173,8 @@ TEST_P(Kernels, activations_over_their_whole_range) {
   const Tensor x = torch::linspace(-30, 30, 20011).to(dtype());
   const double value = dtype() == torch::kFloat32 ? 1e-6 : 0;  // absolute; in bfloat16 half a unit of the last place besides
   const auto near = [&](const Tensor& got, const Tensor& expected) {
-    const Tensor allowed = value + expected.abs() * (dtype() == torch::kFloat32 ? 1e-6 : 1.0 / 256) + (dtype() == torch::kFloat32 ? 0 : 1e-5);
+    const Tensor allowed =
+        value + expected.abs() * (dtype() == torch::kFloat32 ? 1e-6 : 1.0 / 256) + (dtype() == torch::kFloat32 ? 0 : 1e-5);
     return ((wide(got) - expected).abs() <= allowed).all().item<bool>();
   };
   EXPECT_TRUE(near(kernels::silu(x), at::silu(wide(x))));
@@ -197,16 +202,16 @@ class Packed : public testing::TestWithParam<Dtype> {
  protected:
   void SetUp() override { torch::manual_seed(6); }
 };
-INSTANTIATE_TEST_SUITE_P(EachType, Packed, testing::Values(torch::kFloat32, torch::kBFloat16), [](const auto& info) {
-  return std::string(info.param == torch::kFloat32 ? "float32" : "bfloat16");
-});
+INSTANTIATE_TEST_SUITE_P(EachType, Packed, testing::Values(torch::kFloat32, torch::kBFloat16),
+                         [](const auto& info) { return std::string(info.param == torch::kFloat32 ? "float32" : "bfloat16"); });
 
 // The same packed weight serves every number of rows, also those that oneDNN would have packed it differently for.
 TEST_P(Packed, linear_with_and_without_bias_and_residual) {
   const Dtype dtype = GetParam();
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{320, 320}, {40, 7}, {768, 320}, {3, 130}, {1280, 96}}) {
     for (const bool biased : {false, true}) {
-      const Tensor weight = random({out, in}, torch::kFloat32) / std::sqrt(static_cast<double>(in)), bias = biased ? torch::randn({out}) : Tensor();
+      const Tensor weight = random({out, in}, torch::kFloat32) / std::sqrt(static_cast<double>(in)),
+                   bias = biased ? torch::randn({out}) : Tensor();
       const auto linear = PackedLinear::make(weight, bias, dtype);
       for (const int64_t rows : {1, 2, 77, 1000}) {
         const Tensor x = random({2, rows, in}, dtype), residual = random({2, rows, out}, dtype);
@@ -220,9 +225,13 @@ TEST_P(Packed, linear_with_and_without_bias_and_residual) {
 
 TEST_P(Packed, convolutions_of_every_kind_that_the_models_have) {
   const Dtype dtype = GetParam();
-  struct { int64_t in, out; int kernel, stride, padding; } kinds[] = {{4, 32, 3, 1, 1}, {32, 48, 3, 1, 1}, {64, 64, 3, 2, 1}, {64, 32, 1, 1, 0}, {33, 3, 3, 1, 1}, {128, 128, 3, 2, 0}};
+  struct {
+    int64_t in, out;
+    int kernel, stride, padding;
+  } kinds[] = {{4, 32, 3, 1, 1}, {32, 48, 3, 1, 1}, {64, 64, 3, 2, 1}, {64, 32, 1, 1, 0}, {33, 3, 3, 1, 1}, {128, 128, 3, 2, 0}};
   for (const auto& kind : kinds) {
-    const Tensor weight = random({kind.out, kind.in, kind.kernel, kind.kernel}, torch::kFloat32) / std::sqrt(static_cast<double>(kind.in * kind.kernel * kind.kernel));
+    const Tensor weight = random({kind.out, kind.in, kind.kernel, kind.kernel}, torch::kFloat32) /
+                          std::sqrt(static_cast<double>(kind.in * kind.kernel * kind.kernel));
     const Tensor bias = torch::randn({kind.out});
     const auto conv = PackedConv2d::make(weight, bias, kind.stride, kind.padding, dtype);
     for (const auto& [batch, height, width] : {std::tuple<int64_t, int64_t, int64_t>{1, 4, 4}, {2, 16, 16}, {3, 9, 13}, {1, 64, 40}}) {
@@ -234,6 +243,19 @@ TEST_P(Packed, convolutions_of_every_kind_that_the_models_have) {
       EXPECT_LT(error_of(got, expected), tolerance(dtype));
       EXPECT_LT(error_of((*conv)(x, residual), expected + wide(residual)), tolerance(dtype));
     }
+  }
+}
+
+// 16×256 takes another oneDNN kernel than 64×64 on CPUs with AMX, for which the weight is packed anew, and back again.
+TEST_P(Packed, convolutions_change_between_sizes_of_picture) {
+  const Dtype dtype = GetParam();
+  const Tensor weight = random({128, 128, 3, 3}, torch::kFloat32) / 34, bias = torch::randn({128});
+  const auto conv = PackedConv2d::make(weight, bias, 1, 1, dtype);
+  for (const auto& [height, width] : {std::pair<int64_t, int64_t>{16, 256}, {8, 8}, {16, 256}, {5, 512}, {64, 8}}) {
+    const Tensor x = picture({1, 128, height, width}, dtype);
+    // float32 as the reference: float64 convolutions of this size take seconds; its own error is about 1e-6.
+    const Tensor expected = wide(at::conv2d(x.to(torch::kFloat32), weight.to(dtype).to(torch::kFloat32), bias, 1, 1));
+    EXPECT_LT(error_of((*conv)(x), expected), tolerance(dtype));
   }
 }
 

@@ -39,7 +39,8 @@ std::vector<fs::path> Check::files(const std::string& pattern) {
   const std::regex regex(pattern);
   std::vector<fs::path> found;
   for (const auto& entry : fs::recursive_directory_iterator(root_)) {
-    if (entry.is_regular_file() && std::regex_match(fs::relative(entry.path(), root_).generic_string(), regex)) found.push_back(entry.path());
+    if (entry.is_regular_file() && std::regex_match(fs::relative(entry.path(), root_).generic_string(), regex))
+      found.push_back(entry.path());
   }
   std::sort(found.begin(), found.end());
   read_.insert(found.begin(), found.end());
@@ -86,6 +87,19 @@ void Check::fail(const std::string& name, const std::string& why) {
 void Check::exact(const std::string& name, bool agrees, const std::string& why) {
   if (!agrees) return fail(name, why);
   ++groups_.back().passed;
+  std::printf("ok   %-62s exact\n", name.c_str());
+}
+
+void Check::exact(const std::string& name, const Tally& tally, bool each_is_a_case) {
+  constexpr size_t kShown = 20;
+  const auto wrong = static_cast<int>(tally.wrong().size());
+  const bool good = wrong == 0 && tally.compared() > 0;
+  GroupSummary& group = groups_.back();
+  group.passed += each_is_a_case ? tally.compared() - wrong : good;
+  group.failed += each_is_a_case ? wrong : !good;
+  std::printf("%s %-62s %d of %d exact\n", good ? "ok  " : "FAIL", name.c_str(), tally.compared() - wrong, tally.compared());
+  for (size_t i = 0; i < std::min(kShown, tally.wrong().size()); ++i) std::printf("     %s\n", tally.wrong()[i].c_str());
+  if (tally.wrong().size() > kShown) std::printf("     … and %zu more\n", tally.wrong().size() - kShown);
 }
 
 void Check::skip(const std::string& name, const std::string& why) {
@@ -150,8 +164,9 @@ std::shared_ptr<Model> model_named(Check& check, const std::string& name) {
     return models[key] = load_model(path, check.device());
   }
   const fs::path folder = check.root() / name / "diffusers";
-  if (fs::exists(folder / "model_index.json")) return models[key] = load_model(folder, check.device());
-  return nullptr;
+  if (!fs::exists(folder / "model_index.json")) return nullptr;
+  check.files(name + R"(/diffusers/(model_index\.json|(unet|vae|text_encoder[^/]*|scheduler)/[^/]+))");
+  return models[key] = load_model(folder, check.device());
 }
 
 std::string match(const fs::path& path, const std::string& pattern, int group) {
@@ -184,8 +199,15 @@ std::string read_text(const fs::path& path) {
 
 std::span<const Group> groups() {
   static constexpr Group kGroups[] = {
-      {"models", check_models},   {"files", check_files}, {"sigmas", check_sigmas}, {"k-diffusion", check_sampling_kd}, {"diffusers", check_sampling_diffusers},
-      {"prompts", check_prompts}, {"loras", check_loras}, {"full size", check_full}, {"real LoRAs", check_real},
+      {"models", check_models},
+      {"files", check_files},
+      {"sigmas", check_sigmas},
+      {"k-diffusion", check_sampling_kd},
+      {"diffusers", check_sampling_diffusers},
+      {"prompts", check_prompts},
+      {"loras", check_loras},
+      {"full size", check_full},
+      {"real LoRAs", check_real},
   };
   return kGroups;
 }

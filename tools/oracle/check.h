@@ -26,6 +26,21 @@ double relative_error(const Tensor& actual, const Tensor& expected);
 // Largest |a - b| / max(|b|, floor) over the elements; infinite when the sizes differ.
 double relative_error_by_element(std::span<const double> actual, const Tensor& expected, double floor = 1e-3);
 
+// Many things that agree exactly or not.
+class Tally {
+ public:
+  void add(const std::string& what, bool agrees, const std::string& why = "differs") {
+    ++compared_;
+    if (!agrees) wrong_.push_back(what + " " + why);
+  }
+  int compared() const { return compared_; }
+  const std::vector<std::string>& wrong() const { return wrong_; }
+
+ private:
+  int compared_ = 0;
+  std::vector<std::string> wrong_;
+};
+
 class Check {
  public:
   // full: run what takes minutes and gigabytes as well.
@@ -43,8 +58,10 @@ class Check {
   // One line of the report. `error` is relative; the case passes when it is at most `bar`.
   void result(const std::string& name, double error, double bar);
   void fail(const std::string& name, const std::string& why);
-  // A case that agrees exactly or not at all; a line only when it does not.
+  // A case that agrees exactly or not at all.
   void exact(const std::string& name, bool agrees, const std::string& why = "differs");
+  // One case, of many things that all must agree; or, each_is_a_case, that many.
+  void exact(const std::string& name, const Tally& tally, bool each_is_a_case = false);
   // A case that is left out; counts neither way.
   void skip(const std::string& name, const std::string& why);
   // Runs a case; an exception is its failure.
@@ -81,7 +98,8 @@ struct Model {
   std::unique_ptr<Vae> vae;
 };
 std::shared_ptr<Model> load_model(const std::filesystem::path& checkpoint, Device device);
-// The model called `name` in the folder ("sd1": sd1/sd1.safetensors or .ckpt); kept for later cases. Null when there is none.
+// The model called `name` in the folder ("sd1": sd1/sd1.safetensors or .ckpt, else sd1/diffusers); kept for later cases. Null when there is
+// none.
 std::shared_ptr<Model> model_named(Check& check, const std::string& name);
 
 // --- reading ---

@@ -1,7 +1,8 @@
 // Tensors in torch's formats beside the same ones in safetensors: <folder>/<format>_<x>.pt and <folder>/<x>.expected.safetensors.
+#include "files.h"
+
 #include "base/text.h"
 #include "check.h"
-#include "files.h"
 
 namespace lorikeet::oracle {
 
@@ -12,13 +13,14 @@ namespace {
 void check_same_tensors(Check& check, const fs::path& path, const TensorFile& expected) {
   const std::string name = fs::relative(path, check.root()).generic_string();
   const auto file = TensorFile::open(path);
+  Tally tally;
   for (const auto& [key, entry] : expected.tensors()) {
     const Tensor wanted = expected.read(key);
     const bool same = file->contains(key) && file->read(key).scalar_type() == wanted.scalar_type() && file->read(key).equal(wanted);
-    check.exact(name + " " + key, same, "differs from the safetensors file");
+    tally.add(key, same, "differs from the safetensors file");
   }
-  check.exact(name + " names", file->tensors().size() == expected.tensors().size(), "has other tensors than the safetensors file");
-  std::printf("     %s: %zu tensors compared bit for bit\n", name.c_str(), expected.tensors().size());
+  tally.add("the list of names", file->tensors().size() == expected.tensors().size());
+  check.exact(name, tally);
 }
 
 }  // namespace
@@ -27,7 +29,8 @@ void check_files(Check& check) {
   for (const auto& path : check.files(R"((?!lora/)[^/]+/[^/]+\.expected\.safetensors)")) {
     const auto expected = TensorFile::open(path);
     const std::string stem = match(path, R"((.*)\.expected\.safetensors)");
-    for (const auto& candidate : check.files(fs::relative(path.parent_path(), check.root()).generic_string() + R"(/[^/]*\.(pt|bin|ckpt))")) {
+    for (const auto& candidate :
+         check.files(fs::relative(path.parent_path(), check.root()).generic_string() + R"(/[^/]*\.(pt|bin|ckpt))")) {
       if (!ends_with(candidate.stem().string(), stem)) continue;
       check.run(candidate.filename().string(), [&] { check_same_tensors(check, candidate, *expected); });
     }

@@ -24,16 +24,15 @@ bool same_values(const Tensor& found, const Tensor& wanted) {
 void check_parameters(Check& check, const std::string& model, const fs::path& weights, const Checkpoint& single, const Checkpoint* folder) {
   const std::string component = weights.parent_path().filename().string();
   const auto file = TensorFile::open(weights);
-  int compared = 0;
+  Tally tally;
   for (const auto& [key, entry] : file->tensors()) {
     const std::string parameter = component + "." + key;
     if (ends_with(key, "position_ids")) continue;  // a counter that nobody needs
     const Tensor wanted = file->read(key);
-    check.exact(model + " " + parameter, same_values(single.find(parameter), wanted), "of the single file differs from the folder's");
-    if (folder) check.exact(model + " folder " + parameter, same_values(folder->find(parameter), wanted), "is not found in the folder");
-    ++compared;
+    tally.add(parameter, same_values(single.find(parameter), wanted), "of the single file differs from the folder's");
+    if (folder) tally.add(parameter, same_values(folder->find(parameter), wanted), "is not found in the folder");
   }
-  std::printf("     %s %s: %d parameters of folder and single file compared bit for bit\n", model.c_str(), component.c_str(), compared);
+  check.exact(model + "/diffusers " + component + " parameters", tally);
 }
 
 // The folder, as a model, answers as the single file does: its configuration was read the same.
@@ -49,7 +48,8 @@ void check_answers(Check& check, const std::string& model, const fs::path& folde
       const auto file = TensorFile::open(path);
       const ClipTextModel& text = *loaded->text_encoders[i];
       const auto states = text.hidden_states(text.embed(read(*file, "input_ids", check.device())));
-      check.result(model + "/diffusers " + path.stem().string(), relative_error(text.final_norm(states.back()), file->read("last_hidden_state")), kNetworkBar);
+      check.result(model + "/diffusers " + path.stem().string(),
+                   relative_error(text.final_norm(states.back()), file->read("last_hidden_state")), kNetworkBar);
     }
   }
 }
@@ -59,7 +59,8 @@ void check_settings(Check& check, const std::string& model, const fs::path& fold
   for (const auto& path : check.files(model + "/diffusers/scheduler/scheduler_config.json")) {
     const auto config = json::parse(read_text(path));
     const NoiseSchedule noise = scaled_linear_schedule(config.at("beta_start"), config.at("beta_end"), config.at("num_train_timesteps"));
-    check.exact(model + " scheduler betas", noise.sigmas == scaled_linear_schedule().sigmas && config.at("beta_schedule") == "scaled_linear");
+    check.exact(model + " scheduler betas",
+                noise.sigmas == scaled_linear_schedule().sigmas && config.at("beta_schedule") == "scaled_linear");
     const std::string prediction = config.at("prediction_type");
     check.exact(model + " scheduler prediction", &find_prediction(prediction) == &find_prediction(spec.prediction), "is " + prediction);
   }
@@ -74,9 +75,10 @@ void check_settings(Check& check, const std::string& model, const fs::path& fold
     }
     for (const auto& path : check.files(tokenizer + "/added_tokens.json")) {
       const auto added = json::parse(read_text(path));
-      for (const auto& [text, id] : added.items()) {
-        check.exact(tokenizer + " " + text, token_text(id) == text, "has another id");
-      }
+      Tally tally;
+      // "!" is listed under the id 0, where it ends no word.
+      for (const auto& [text, id] : added.items()) tally.add(text, token_text(id) == text, "has another id");
+      check.exact(tokenizer + " added tokens", tally);
     }
     check.files(tokenizer + "/tokenizer_config.json");
   }
@@ -86,7 +88,8 @@ void check_folder(Check& check, const fs::path& folder) {
   const std::string model = folder.parent_path().filename().string();
   check.files(model + R"(/diffusers/(model_index\.json|[^/]+/config\.json))");
   const auto loaded = model_named(check, model);
-  if (!loaded || !fs::is_regular_file(loaded->checkpoint->path())) return check.skip(model + "/diffusers", "no single file to compare with");
+  if (!loaded || !fs::is_regular_file(loaded->checkpoint->path()))
+    return check.skip(model + "/diffusers", "no single file to compare with");
   const bool whole = fs::exists(folder / "model_index.json");
   const auto opened = whole ? Checkpoint::open(folder) : nullptr;
   for (const auto& weights : check.files(model + R"(/diffusers/[^/]+/[^/]+\.safetensors)")) {
@@ -95,7 +98,8 @@ void check_folder(Check& check, const fs::path& folder) {
   check_settings(check, model, folder, loaded->spec);
   if (!whole) return;
   const ModelSpec spec = recognise_model(*opened);
-  check.exact(model + " family", spec.family == loaded->spec.family && spec.prediction == loaded->spec.prediction, "is recognised as another model");
+  check.exact(model + " family", spec.family == loaded->spec.family && spec.prediction == loaded->spec.prediction,
+              "is recognised as another model");
   check_answers(check, model, folder);
 }
 

@@ -44,7 +44,7 @@ bool is_unused(const std::string& key, const ModelSpec& spec) {
 
 // Every key is spelled by exactly one parameter (three for a fused projection), with as many numbers.
 void check_keys(Check& check, const fs::path& path, const json& keys, const Skeleton& skeleton) {
-  const std::string name = path.stem().string();
+  Tally tally;
   std::map<std::string, int64_t> spelled;  // numbers that parameters take from the key
   for (const auto& [parameter, numel] : parameters_of(skeleton)) {
     int found = 0;
@@ -53,14 +53,14 @@ void check_keys(Check& check, const fs::path& path, const json& keys, const Skel
       spelled[key] += numel;
       ++found;
     }
-    check.exact(name + " " + parameter, found == 1, "is spelled by " + std::to_string(found) + " keys");
+    tally.add(parameter, found == 1, "is spelled by " + std::to_string(found) + " keys");
   }
   for (const auto& [key, shape] : keys.items()) {
     const auto entry = spelled.find(key);
     const bool good = entry == spelled.end() ? is_unused(key, skeleton.spec) : entry->second == product(shape.get<Shape>());
-    check.exact(name + " " + key, good, entry == spelled.end() ? "no layer takes it" : "layers of other sizes take it");
+    tally.add(key, good, entry == spelled.end() ? "no layer takes it" : "layers of other sizes take it");
   }
-  std::printf("     %s: a %s, %zu layers, %zu keys\n", name.c_str(), skeleton.spec.label.c_str(), skeleton.layers.size(), keys.size());
+  check.exact(path.stem().string() + ", " + std::to_string(skeleton.layers.size()) + " layers of a " + skeleton.spec.label, tally);
 }
 
 // "key" or "key[a:b]": rows a … b - 1 of it.
@@ -74,17 +74,17 @@ Rows rows_of(const std::string& text) {
   return {text.substr(0, bracket), std::stoll(text.substr(bracket + 1))};
 }
 
-void check_lora_module(Check& check, const std::string& name, const json& module, const Skeleton& skeleton, const LoraKeyTable& table) {
+void add_lora_module(Tally& tally, const json& module, const Skeleton& skeleton, const LoraKeyTable& table) {
   const std::string kohya = module.at(0);
   const auto places = table.find(kohya);
-  if (places.size() != 1) return check.fail(name + " " + kohya, "stands for " + std::to_string(places.size()) + " layers");
+  if (places.size() != 1) return tally.add(kohya, false, "stands for " + std::to_string(places.size()) + " layers");
   const Tensor& weight = skeleton.layers.at(places[0].path)->base_weight();
   const Rows rows = rows_of(module.at(1));
   bool found = false;
   for (const auto& [key, part] : single_file_names(places[0].path + ".weight", skeleton.spec.family)) {
     found = found || (key == rows.key && std::max(part, 0) * weight.size(0) == rows.first);
   }
-  check.exact(name + " " + kohya, found && weight.numel() == product(module.at(2).get<Shape>()), "stands for " + places[0].path);
+  tally.add(kohya, found && weight.numel() == product(module.at(2).get<Shape>()), "stands for " + places[0].path);
 }
 
 void check_names(Check& check, const fs::path& path) {
@@ -95,8 +95,9 @@ void check_names(Check& check, const fs::path& path) {
   const LoraKeyTable table(skeleton.layers);
   for (const auto& list : check.files("sd15_full/" + model + R"(_lora_modules\.json)")) {
     const auto modules = json::parse(read_text(list));
-    for (const auto& module : modules) check_lora_module(check, list.stem().string(), module, skeleton, table);
-    std::printf("     %s: %zu modules\n", list.stem().c_str(), modules.size());
+    Tally tally;
+    for (const auto& module : modules) add_lora_module(tally, module, skeleton, table);
+    check.exact(list.stem().string(), tally);
   }
 }
 
@@ -109,7 +110,9 @@ class FullSize {
         seed_(static_cast<uint64_t>(number("seed", 0))),
         weights_(json::parse(read_text(keys)).get<std::map<std::string, Shape>>(), seed_) {
     // gen_sd15.py --lora 16 --alpha 8
-    lora_ = generated_lora(json::parse(read_text(modules)), static_cast<int64_t>(number("lora_rank", 16)), number("lora_alpha", 8), seed_);
+    write_generated_lora(lora_file_.path, json::parse(read_text(modules)), static_cast<int64_t>(number("lora_rank", 16)),
+                         number("lora_alpha", 8), seed_);
+    lora_ = LoraFile::open(lora_file_.path);
     multiplier_ = number("lora_multiplier", 0.8);
   }
 
@@ -151,7 +154,8 @@ class FullSize {
     const auto encoded = [&](const Tensor& rows, int skip) { return model.forward(model.embed(rows), end_places(rows), skip).hidden; };
     compare("text", encoded(ids, 1));
     compare("text_clipskip2", encoded(ids.slice(0, 0, 1), 2));
-    with_lora(layers, [&] { return encoded(ids.slice(0, 0, 1), 1); }, "text_lora");
+    with_lora(
+        layers, [&] { return encoded(ids.slice(0, 0, 1), 1); }, "text_lora");
   }
 
   void unet() {
@@ -163,7 +167,8 @@ class FullSize {
     in.context = read(*file_, "text", check_.device()).slice(0, 0, 1);
     compare("unet_out", model.forward(in));
     if (file_->contains("text_lora")) in.context = read(*file_, "text_lora", check_.device());
-    with_lora(layers, [&] { return model.forward(in); }, "unet_out_lora");
+    with_lora(
+        layers, [&] { return model.forward(in); }, "unet_out_lora");
   }
 
   void vae() {
@@ -180,6 +185,7 @@ class FullSize {
   std::shared_ptr<const TensorFile> file_;
   uint64_t seed_;
   GeneratedWeights weights_;
+  TemporaryFile lora_file_{"lora"};
   std::shared_ptr<const LoraFile> lora_;
   double multiplier_;
 };

@@ -3,9 +3,17 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "check.h"
-#include "lora/file.h"
 
 namespace lorikeet::oracle {
+
+// A file among the system's temporary ones that goes when this goes.
+struct TemporaryFile {
+  std::filesystem::path path;
+  explicit TemporaryFile(const std::string& stem);
+  ~TemporaryFile();
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+};
 
 // The layers of a model, their weights views of a single zero.
 struct Skeleton {
@@ -42,7 +50,7 @@ class GeneratedWeights : public WeightSource {
   uint64_t seed_;
 };
 
-// The kohya LoRA that gen_sd15.py writes for these modules: [[name, key, shape], …].
-std::shared_ptr<const LoraFile> generated_lora(const nlohmann::json& modules, int64_t rank, double alpha, uint64_t seed);
+// The kohya LoRA that gen_sd15.py writes for these modules ([[name, key, shape], …]), written to `path`.
+void write_generated_lora(const std::filesystem::path& path, const nlohmann::json& modules, int64_t rank, double alpha, uint64_t seed);
 
 }  // namespace lorikeet::oracle

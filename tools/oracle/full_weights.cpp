@@ -1,8 +1,9 @@
+// Weights that take no memory, and weights that are computed.
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "full.h"
 #include "nn/spelling.h"
@@ -83,6 +84,14 @@ Spread spread_of(const std::string& name, const Shape& shape) {
 
 }  // namespace
 
+TemporaryFile::TemporaryFile(const std::string& stem)
+    : path(fs::temp_directory_path() / ("oracle_check_" + std::to_string(std::random_device()()) + "_" + stem + ".safetensors")) {}
+
+TemporaryFile::~TemporaryFile() {
+  std::error_code ignored;
+  fs::remove(path, ignored);
+}
+
 Skeleton skeleton_of_sd15() {
   Skeleton skeleton;
   skeleton.spec.family = "sd1";
@@ -92,18 +101,12 @@ Skeleton skeleton_of_sd15() {
 }
 
 Skeleton skeleton_of_keys(const json& keys) {
-  const fs::path path = fs::temp_directory_path() / ("oracle_check_" + std::to_string(std::hash<std::string>()(keys.dump())) + ".safetensors");
-  write_hollow(path, keys);
-  try {
-    const auto checkpoint = Checkpoint::open(path);
-    Skeleton skeleton{recognise_model(*checkpoint), {}};
-    skeleton.layers = layers_of(skeleton.spec, *checkpoint);
-    fs::remove(path);
-    return skeleton;
-  } catch (...) {
-    fs::remove(path);
-    throw;
-  }
+  const TemporaryFile file("hollow");
+  write_hollow(file.path, keys);
+  const auto checkpoint = Checkpoint::open(file.path);
+  Skeleton skeleton{recognise_model(*checkpoint), {}};
+  skeleton.layers = layers_of(skeleton.spec, *checkpoint);
+  return skeleton;
 }
 
 std::vector<SingleFileName> single_file_names(const std::string& parameter, std::string_view family) {
@@ -153,11 +156,8 @@ Tensor GeneratedWeights::find(const std::string& name) const {
   return {};
 }
 
-std::shared_ptr<const LoraFile> generated_lora(const json& modules, int64_t rank, double alpha, uint64_t seed) {
-  std::map<std::string, TensorEntry> tensors;
-  const auto add = [&](const std::string& name, const Shape& shape, double base, double range) {
-    tensors[name] = {"F16", torch::kFloat16, shape, [=] { return generated_tensor(name, shape, base, range, seed); }};
-  };
+void write_generated_lora(const fs::path& path, const json& modules, int64_t rank, double alpha, uint64_t seed) {
+  std::map<std::string, Tensor> tensors;
   for (const auto& module : modules) {
     const std::string name = module.at(0);
     const Shape weight = module.at(2).get<Shape>();
@@ -165,12 +165,14 @@ std::shared_ptr<const LoraFile> generated_lora(const json& modules, int64_t rank
     down[0] = rank, up[0] = weight[0], up[1] = rank;
     double fan_in = 1;
     for (size_t i = 1; i < down.size(); ++i) fan_in *= static_cast<double>(down[i]);
-    add(name + ".alpha", {}, alpha, 0);
-    add(name + ".lora_down.weight", down, 0, std::sqrt(3.0 / fan_in));
-    add(name + ".lora_up.weight", up, 0, 0.3 * std::sqrt(3.0 / static_cast<double>(rank)));
+    const auto add = [&](const char* tensor, const Shape& shape, double base, double range) {
+      tensors[name + tensor] = generated_tensor(name + tensor, shape, base, range, seed);
+    };
+    add(".alpha", {}, alpha, 0);
+    add(".lora_down.weight", down, 0, std::sqrt(3.0 / fan_in));
+    add(".lora_up.weight", up, 0, 0.3 * std::sqrt(3.0 / static_cast<double>(rank)));
   }
-  return std::make_shared<LoraFile>(std::make_shared<TensorFile>("generated.safetensors", FileFormat::safetensors,
-                                                                 std::map<std::string, std::string>{}, std::move(tensors)));
+  write_safetensors(path, tensors, {});
 }
 
 }  // namespace lorikeet::oracle

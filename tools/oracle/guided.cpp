@@ -5,7 +5,8 @@
 
 namespace lorikeet::oracle {
 
-GuidedNetwork::GuidedNetwork(std::shared_ptr<const Model> model, std::shared_ptr<const TensorFile> file, double guidance_scale, Device device)
+GuidedNetwork::GuidedNetwork(std::shared_ptr<const Model> model, std::shared_ptr<const TensorFile> file, double guidance_scale,
+                             Device device)
     : model_(std::move(model)), file_(std::move(file)), scale_(guidance_scale), device_(device) {}
 
 // [B, …] of cond alone, or uncond's rows above cond's.

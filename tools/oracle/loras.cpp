@@ -33,7 +33,9 @@ Outputs outputs_of(const Model& model, const TensorFile& inputs, Device device) 
   return outputs;
 }
 
-std::string component_of(const std::string& part) { return part == "unet" ? "unet" : "text_encoder" + (part == "te" ? "" : "_" + part.substr(2)); }
+std::string component_of(const std::string& part) {
+  return part == "unet" ? "unet" : "text_encoder" + (part == "te" ? "" : "_" + part.substr(2));
+}
 
 class LoraCheck {
  public:
@@ -138,7 +140,8 @@ class LoraCheck {
     check_.result(name + " merged" + outputs, worst[true], kNetworkBar);
     check_.result(name + " at run time" + outputs, worst[false], kNetworkBar);
     bool same = true;
-    for (const auto& [part, tensor] : outputs_of(model, *in, check_.device())) same = same && (!tensor.defined() || tensor.equal(base.at(part)));
+    for (const auto& [part, tensor] : outputs_of(model, *in, check_.device()))
+      same = same && (!tensor.defined() || tensor.equal(base.at(part)));
     check_.exact(name + " cleared", same, "the outputs after clear() are not the base's, bit for bit");
   }
 
@@ -148,7 +151,8 @@ class LoraCheck {
     const auto model = model_named(check_, model_name);
     if (!model) return check_.skip(name, "its model is not in the folder");
     const auto lora = load(one.at("file"), *model);
-    const bool whole = lora->report.unmatched.empty() && lora->report.unused.empty() && lora->report.matched == one.value("modules", lora->report.matched);
+    const bool whole =
+        lora->report.unmatched.empty() && lora->report.unused.empty() && lora->report.matched == one.value("modules", lora->report.matched);
     check_.exact(name + " modules", whole, "not every module of the file found its layer");
     deltas(name, *expected, *lora, *model);
     std::map<std::string, LoraSet> sets;

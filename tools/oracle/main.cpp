@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
     }
   }
   if (directory.empty() || !std::filesystem::is_directory(directory)) {
-    std::fprintf(stderr, "usage: oracle_check DIR [--device cpu|cuda] [--full]\n"
+    std::fprintf(stderr,
+                 "usage: oracle_check DIR [--device cpu|cuda] [--full]\n"
                  "DIR holds golden files (golden/, lora/, prompts/, the models)\n"
                  "--full also runs the full-size model (a minute, several GB of memory)\n");
     return 2;

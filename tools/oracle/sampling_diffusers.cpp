@@ -97,7 +97,8 @@ class DiffusersCheck {
   // the latent between steps, which only samplers without a memory allow.
   Tensor repainted(Tensor x, const Tensor& unit) {
     static const std::set<std::string_view> kWithMemory = {"lms", "plms", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "unipc_bh2"};
-    if (kWithMemory.contains(run_.sampler->name)) throw Error(ErrorKind::unsupported, "inpainting with a multistep sampler cannot be checked");
+    if (kWithMemory.contains(run_.sampler->name))
+      throw Error(ErrorKind::unsupported, "inpainting with a multistep sampler cannot be checked");
     StoredNoise noise(file_, check_.device());
     Progress progress;
     const Denoise denoise = [&](const Tensor& at, double sigma) {

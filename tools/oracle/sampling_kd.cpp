@@ -25,7 +25,10 @@ struct StepCounter : Progress {
 class KdRun {
  public:
   KdRun(Check& check, GuidedNetwork network)
-      : check_(check), network_(std::move(network)), file_(network_.file()), prediction_(find_prediction(network_.model().spec.prediction)) {
+      : check_(check),
+        network_(std::move(network)),
+        file_(network_.file()),
+        prediction_(find_prediction(network_.model().spec.prediction)) {
     if (network_.model().spec.zero_terminal_snr) noise_ = zero_terminal_snr(noise_);
     sampler_ = find_sampler(metadata_text(file_, "sampler"));
     sampler_.discards_penultimate_sigma = metadata_text(file_, "discard_next_to_last_sigma") == "True";
@@ -34,8 +37,9 @@ class KdRun {
   void run(const std::string& name) {
     const bool from_picture = metadata_text(file_, "mode") != "txt2img";
     const int steps = static_cast<int>(metadata_number(file_, "steps", 10));
-    const RunPlan plan = from_picture ? plan_img2img(sampler_, schedule_of(file_), steps, metadata_number(file_, "strength", 1), range_of(noise_))
-                                      : plan_run(sampler_, schedule_of(file_), steps, range_of(noise_));
+    const RunPlan plan = from_picture
+                             ? plan_img2img(sampler_, schedule_of(file_), steps, metadata_number(file_, "strength", 1), range_of(noise_))
+                             : plan_run(sampler_, schedule_of(file_), steps, range_of(noise_));
     check_.result(name + " sigmas", relative_error_by_element(plan.sigmas, file_.read("sigmas")), kSigmaBar);
     StoredNoise noise(file_, check_.device());
     const Denoise denoise = [&](const Tensor& x, double sigma) { return this->denoise(x, sigma); };

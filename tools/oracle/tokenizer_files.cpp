@@ -36,13 +36,15 @@ std::string text_of(std::string_view token) {
 
 void check_vocabulary(Check& check, const fs::path& path) {
   const auto vocabulary = nlohmann::json::parse(read_text(path));
-  check.exact("vocab.json size", static_cast<int64_t>(vocabulary.size()) == kVocabularySize, "has " + std::to_string(vocabulary.size()) + " tokens");
+  Tally tally;
+  tally.add("the vocabulary", static_cast<int64_t>(vocabulary.size()) == kVocabularySize,
+            "has " + std::to_string(vocabulary.size()) + " tokens");
   for (const auto& [token, id] : vocabulary.items()) {
     const int64_t number = id;
     const std::string text = number >= kStartToken ? token : text_of(token);
-    check.exact("vocab.json " + std::to_string(number), token_text(number) == text, "\"" + valid_utf8(token_text(number)) + "\" is not " + token);
+    tally.add(std::to_string(number), token_text(number) == text, "\"" + valid_utf8(token_text(number)) + "\" is not " + token);
   }
-  std::printf("     vocab.json: %zu tokens compared exactly\n", vocabulary.size());
+  check.exact("vocab.json", tally);
 }
 
 bool is_plain_word(std::string_view text) {
@@ -54,21 +56,20 @@ void check_merges(Check& check, const fs::path& path) {
   std::istringstream lines(read_text(path));
   std::string line;
   int64_t id = 512;
-  int words = 0;
+  Tally merges, words;
   while (std::getline(lines, line)) {
     if (line.starts_with("#version") || trim(line).empty()) continue;
     const size_t space = line.find(' ');
     const std::string text = text_of(line.substr(0, space)) + text_of(line.substr(space + 1));
-    const std::string name = "merges.txt " + std::to_string(id);
-    check.exact(name, token_text(id) == text, "\"" + line + "\" is not \"" + valid_utf8(token_text(id)) + "\"");
+    merges.add(std::to_string(id), token_text(id) == text, "\"" + line + "\" is not \"" + valid_utf8(token_text(id)) + "\"");
     if (ends_with(text, " ") && is_plain_word(std::string_view(text).substr(0, text.size() - 1))) {
-      check.exact(name + " read", tokenize(text) == std::vector<int64_t>{id}, "\"" + text + "\" is read as other tokens");
-      ++words;
+      words.add(std::to_string(id), tokenize(text) == std::vector<int64_t>{id}, "\"" + text + "\" is read as other tokens");
     }
     ++id;
   }
-  check.exact("merges.txt size", id == kStartToken, "ends at token " + std::to_string(id));
-  std::printf("     merges.txt: %d merges and %d words compared exactly\n", static_cast<int>(id - 512), words);
+  merges.add("the list", id == kStartToken, "ends at token " + std::to_string(id));
+  check.exact("merges.txt", merges);
+  check.exact("merges.txt, words of letters read as one token", words);
 }
 
 }  // namespace

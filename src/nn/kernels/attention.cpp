@@ -25,13 +25,16 @@ Tensor byte_buffer(int64_t bytes) { return at::empty({bytes}, at::TensorOptions(
 
 Tensor attention(const Tensor& q_any, const Tensor& k_any, const Tensor& v_any, int64_t heads, double scale, bool causal) {
   if (!supported(q_any)) {
-    return torch_attention(split_heads(q_any, heads), split_heads(k_any, heads), split_heads(v_any, heads), scale, causal).transpose(1, 2).flatten(2);
+    return torch_attention(split_heads(q_any, heads), split_heads(k_any, heads), split_heads(v_any, heads), scale, causal)
+        .transpose(1, 2)
+        .flatten(2);
   }
   if (scale < 0) return attention(-q_any, k_any, v_any, heads, -scale, causal);  // the kernels scale after taking the maximum
-  const Tensor q = rows_contiguous(q_any), k = rows_contiguous(k_any.to(q_any.scalar_type())), v = rows_contiguous(v_any.to(q_any.scalar_type()));
+  const Tensor q = rows_contiguous(q_any), k = rows_contiguous(k_any.to(q_any.scalar_type())),
+               v = rows_contiguous(v_any.to(q_any.scalar_type()));
   const int64_t batch = q.size(0), width = q.size(2) / heads;
   const Tensor out = at::empty({batch, q.size(1), q.size(2)}, q.options());
-  const AttentionShape shape{q.size(1),   k.size(1),     width, q.stride(1), k.stride(1), v.stride(1), out.stride(1), static_cast<float>(scale),
+  const AttentionShape shape{q.size(1), k.size(1), width, q.stride(1), k.stride(1), v.stride(1), out.stride(1), static_cast<float>(scale),
                              causal};
   if (out.numel() == 0) return out;
 

@@ -11,19 +11,19 @@
 namespace lorikeet::kernels {
 namespace {
 
-constexpr int64_t kGroup = 32;   // queries: two tile rows
-constexpr int64_t kKeys = 128;   // keys of a block: the scores of two blocks fit into the first-level cache
+constexpr int64_t kGroup = 32;             // queries: two tile rows
+constexpr int64_t kKeys = 128;             // keys of a block: scores, a strip of K and one of V fit into the first-level cache
 constexpr int64_t kScoreRow = kKeys + 16;  // floats; the excess spreads the rows over the cache's sets
-constexpr int64_t kTile = 512;   // bfloat16 elements of a tile
+constexpr int64_t kTile = 512;             // bfloat16 elements of a tile
 constexpr float kMasked = -1e30f;
 
 int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t tiles(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 struct Sizes {
-  int64_t depth;   // tiles of 32 along d, for Q Kᵀ
-  int64_t columns; // tiles of 16 along d, for P V
-  int64_t keys;    // rounded up to 32
+  int64_t depth;    // tiles of 32 along d, for Q Kᵀ
+  int64_t columns;  // tiles of 16 along d, for P V
+  int64_t keys;     // rounded up to 32
   explicit Sizes(const AttentionShape& s) : depth(tiles(s.width, 32)), columns(tiles(s.width, 16)), keys(tiles(s.keys, 32) * 32) {}
   int64_t k_elements() const { return keys / 16 * depth * kTile; }
   int64_t v_elements() const { return keys / 32 * columns * kTile; }
@@ -130,16 +130,10 @@ void pack(const AttentionShape& shape, const void* k, const void* v, void* packe
   pack_values(shape, static_cast<const Bf16*>(v), to + Sizes(shape).k_elements());
 }
 
-// scores[32][keys] = Q Kᵀ for one group and one block of keys (a multiple of 32), in steps of 32 keys. The steps of the next block are
-// scattered among the exponentials of the present one: the tile unit and the vector units then work at the same time.
-struct ScoreTask {
-  const Bf16 *q, *k;
-  int64_t depth, keys;
-  float* scores;
-
-  void step() {
-    constexpr int kRow = kScoreRow * 4;
-    if (keys == 0) return;
+// scores[32][keys] = Q Kᵀ; keys: a multiple of 32.
+void score_block(const Bf16* q, const Bf16* k, int64_t depth, int64_t keys, float* scores) {
+  constexpr int kRow = kScoreRow * 4;
+  for (int64_t key = 0; key < keys; key += 32, k += 2 * depth * kTile) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -154,18 +148,12 @@ struct ScoreTask {
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_stored(0, scores, kRow);
-    _tile_stored(1, scores + 16, kRow);
-    _tile_stored(2, scores + 16 * kScoreRow, kRow);
-    _tile_stored(3, scores + 16 * kScoreRow + 16, kRow);
-    k += 2 * depth * kTile;
-    scores += 32;
-    keys -= 32;
+    _tile_stored(0, scores + key, kRow);
+    _tile_stored(1, scores + key + 16, kRow);
+    _tile_stored(2, scores + 16 * kScoreRow + key, kRow);
+    _tile_stored(3, scores + 16 * kScoreRow + key + 16, kRow);
   }
-  void finish() {
-    while (keys != 0) step();
-  }
-};
+}
 
 // out[32][columns · 16] += P V; P: the front halves of the score rows.
 void value_block(const float* scores, const Bf16* v, int64_t columns, int64_t keys, float* out) {
@@ -224,7 +212,8 @@ inline __m512 exp2(__m512 x) {
 // Lane r of the result: the largest lane of rows[r]. Four rounds of halving, as in a transposition.
 inline __m512 max_of_each(const __m512 (&rows)[16]) {
   __m512 half[8], quarter[4], eighth[2];
-  for (int i = 0; i < 8; ++i) half[i] = _mm512_max_ps(_mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]), _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]));
+  for (int i = 0; i < 8; ++i)
+    half[i] = _mm512_max_ps(_mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]), _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]));
   for (int i = 0; i < 4; ++i) {
     const __m512d x = _mm512_castps_pd(half[2 * i]), y = _mm512_castps_pd(half[2 * i + 1]);
     quarter[i] = _mm512_max_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
@@ -236,7 +225,7 @@ inline __m512 max_of_each(const __m512 (&rows)[16]) {
 
 // The scores of 16 queries -> weights in bfloat16 (Vectors · 16 each) relative to the running maxima; what was summed so far follows them.
 template <int Vectors>
-inline void softmax_rows(float* scores, float to_log2, float* top, float* total, float* out, int64_t out_row, ScoreTask& next) {
+inline void softmax_rows(float* scores, float to_log2, float* top, float* total, float* out, int64_t out_row) {
   __m512 most[16];
 #pragma GCC unroll 16
   for (int t = 0; t < 16; ++t) {
@@ -260,7 +249,6 @@ inline void softmax_rows(float* scores, float to_log2, float* top, float* total,
     for (int64_t c = t * out_row; c < (t + 1) * out_row; c += 16) _mm512_store_ps(out + c, _mm512_mul_ps(_mm512_load_ps(out + c), less));
   }
   for (int t = 0; t < 16; ++t, scores += kScoreRow) {
-    if (t % 8 == 0) next.step();
     const __m512 away = _mm512_set1_ps(offset[t]);
     __m512 sum = _mm512_load_ps(total + t * 16);
 #pragma GCC unroll 8
@@ -275,12 +263,12 @@ inline void softmax_rows(float* scores, float to_log2, float* top, float* total,
   }
 }
 
-void softmax_rows(int64_t keys, float* scores, float to_log2, float* top, float* total, float* out, int64_t out_row, ScoreTask& next) {
+void softmax_rows(int64_t keys, float* scores, float to_log2, float* top, float* total, float* out, int64_t out_row) {
   switch (keys / 32) {
-    case 4: return softmax_rows<8>(scores, to_log2, top, total, out, out_row, next);
-    case 3: return softmax_rows<6>(scores, to_log2, top, total, out, out_row, next);
-    case 2: return softmax_rows<4>(scores, to_log2, top, total, out, out_row, next);
-    default: return softmax_rows<2>(scores, to_log2, top, total, out, out_row, next);
+    case 4: return softmax_rows<8>(scores, to_log2, top, total, out, out_row);
+    case 3: return softmax_rows<6>(scores, to_log2, top, total, out, out_row);
+    case 2: return softmax_rows<4>(scores, to_log2, top, total, out, out_row);
+    default: return softmax_rows<2>(scores, to_log2, top, total, out, out_row);
   }
 }
 
@@ -289,19 +277,16 @@ void mask_row(float* scores, int64_t visible, int64_t keys) {
   for (int64_t s = visible < 0 ? 0 : visible; s < keys; ++s) scores[s] = kMasked;
 }
 
-struct Block {
-  int64_t first_query, first_key, keys;
-};
-
-void softmax_block(const AttentionShape& shape, const Group& g, const Block& block, float* scores, int64_t columns, ScoreTask& next) {
-  if (block.first_key + block.keys > shape.keys || (shape.causal && block.first_key + block.keys > block.first_query)) {
+void softmax_block(const AttentionShape& shape, const Group& g, float* scores, int64_t first_query, int64_t first_key, int64_t keys,
+                   int64_t columns) {
+  if (first_key + keys > shape.keys || (shape.causal && first_key + keys > first_query)) {
     for (int64_t t = 0; t < kGroup; ++t) {
-      mask_row(scores + t * kScoreRow, min(shape.keys, shape.causal ? block.first_query + t + 1 : shape.keys) - block.first_key, block.keys);
+      mask_row(scores + t * kScoreRow, min(shape.keys, shape.causal ? first_query + t + 1 : shape.keys) - first_key, keys);
     }
   }
   const int64_t out_row = columns * 16;
   for (int64_t t = 0; t < kGroup; t += 16) {
-    softmax_rows(block.keys, scores + t * kScoreRow, shape.scale * 1.44269504f, g.top + t, g.total + t * 16, g.out + t * out_row, out_row, next);
+    softmax_rows(keys, scores + t * kScoreRow, shape.scale * 1.44269504f, g.top + t, g.total + t * 16, g.out + t * out_row, out_row);
   }
 }
 
@@ -326,7 +311,8 @@ void finish(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t
       const __m256bh values = _mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_load_ps(g.out + t * n.columns * 16 + c), share));
       __m256i bits;
       __builtin_memcpy(&bits, &values, sizeof bits);
-      _mm256_mask_storeu_epi16(out + (first + t) * shape.out_stride + c, static_cast<__mmask16>((1u << min(16, shape.width - c)) - 1), bits);
+      _mm256_mask_storeu_epi16(out + (first + t) * shape.out_stride + c, static_cast<__mmask16>((1u << min(16, shape.width - c)) - 1),
+                               bits);
     }
   }
 }
@@ -339,38 +325,29 @@ void run(const AttentionShape& shape, int64_t first, const void* q, const void* 
   const Sizes n(shape);
   const Bf16* k = static_cast<const Bf16*>(packed);
   const Bf16* v = k + n.k_elements();
-  float* scores[2] = {static_cast<float*>(scratch), static_cast<float*>(scratch) + kGroup * kScoreRow};
-  char* groups = reinterpret_cast<char*>(scores[1] + kGroup * kScoreRow);
-  const int64_t last = min(first + query_block(shape), shape.queries), count = tiles(last - first, kGroup);
-  const int64_t end = shape.causal ? min(n.keys, tiles(last, 32) * 32) : n.keys;
-  const auto group = [&](int64_t i) { return group_at(groups + i * group_bytes(n), n); };
-  for (int64_t i = 0; i < count; ++i) start(shape, n, group(i), first + i * kGroup, static_cast<const Bf16*>(q));
+  float* scores = static_cast<float*>(scratch);
+  char* groups = static_cast<char*>(scratch) + kGroup * kScoreRow * 4;
+  const int64_t last = min(first + query_block(shape), shape.queries);
+  const auto group = [&](int64_t t) { return group_at(groups + (t - first) / kGroup * group_bytes(n), n); };
 
-  // All groups pass a block of keys before the next one is fetched.
-  const int64_t turns = tiles(end, kKeys) * count;
-  const auto block = [&](int64_t turn) {
-    const int64_t key = turn / count * kKeys;
-    return Block{first + turn % count * kGroup, key, min(kKeys, end - key)};
-  };
-  const auto task = [&](int64_t turn) {
-    if (turn == turns) return ScoreTask{};
-    const Block b = block(turn);
-    return ScoreTask{group(turn % count).q, k + b.first_key / 16 * n.depth * kTile, n.depth, b.keys, scores[turn % 2]};
-  };
-  task(0).finish();
-  for (int64_t turn = 0; turn < turns; ++turn) {
-    const Group g = group(turn % count);
-    const Block b = block(turn);
-    ScoreTask next = task(turn + 1);
-    softmax_block(shape, g, b, scores[turn % 2], n.columns, next);
-    next.finish();
-    value_block(scores[turn % 2], v + b.first_key / 32 * n.columns * kTile, n.columns, b.keys, g.out);
+  for (int64_t t = first; t < last; t += kGroup) start(shape, n, group(t), t, static_cast<const Bf16*>(q));
+  const int64_t end = shape.causal ? min(n.keys, tiles(last, 32) * 32) : n.keys;
+  for (int64_t key = 0; key < end; key += kKeys) {
+    const int64_t keys = min(kKeys, end - key);
+    for (int64_t t = first; t < last; t += kGroup) {
+      const Group g = group(t);
+      score_block(g.q, k + key / 16 * n.depth * kTile, n.depth, keys, scores);
+      softmax_block(shape, g, scores, t, key, keys, n.columns);
+      value_block(scores, v + key / 32 * n.columns * kTile, n.columns, keys, g.out);
+    }
   }
-  for (int64_t i = 0; i < count; ++i) finish(shape, n, group(i), first + i * kGroup, static_cast<Bf16*>(out));
+  for (int64_t t = first; t < last; t += kGroup) finish(shape, n, group(t), t, static_cast<Bf16*>(out));
 }
 
 int64_t packed_bytes(const AttentionShape& shape) { return (Sizes(shape).k_elements() + Sizes(shape).v_elements()) * 2; }
-int64_t scratch_bytes(const AttentionShape& shape) { return 2 * kGroup * kScoreRow * 4 + query_block(shape) / kGroup * group_bytes(Sizes(shape)); }
+int64_t scratch_bytes(const AttentionShape& shape) {
+  return kGroup * kScoreRow * 4 + query_block(shape) / kGroup * group_bytes(Sizes(shape));
+}
 
 }  // namespace
 

@@ -10,10 +10,10 @@ namespace lorikeet::kernels {
 namespace {
 
 constexpr int64_t kQueries = 64;
-constexpr int64_t kKeys = 96;                      // 96 × 64 scores fit into the first-level cache beside a strip of K; even
-constexpr int kTileRows = 6;                       // 6 × 4 (of 32 registers) or 6 × 2 (of 16) sums
+constexpr int64_t kKeys = 96;  // 96 × 64 scores fit into the first-level cache beside a strip of K; even
+constexpr int kTileRows = 6;   // 6 × 4 (of 32 registers) or 6 × 2 (of 16) sums
 constexpr int kTileVectors = kLanes == 16 ? 4 : 2;
-constexpr float kMasked = -1e30f;                  // finite, so that no difference is NaN
+constexpr float kMasked = -1e30f;  // finite, so that no difference is NaN
 
 // What the products are made of. Depth runs in steps of kPerStep numbers, which share an Element of 32 bits.
 struct Singles {
@@ -76,7 +76,8 @@ inline void tile(const typename Kind::Element* a, int64_t a_row, int64_t a_step,
 }
 
 template <class Kind>
-void product(const typename Kind::Element* a, int64_t a_row, int64_t a_step, const float* b, int64_t rows, int64_t depth, float* c, bool accumulate) {
+void product(const typename Kind::Element* a, int64_t a_row, int64_t a_step, const float* b, int64_t rows, int64_t depth, float* c,
+             bool accumulate) {
   for (int64_t n = 0; n < kQueries; n += kTileVectors * kLanes) {
     int64_t m = 0;
     for (; m + kTileRows <= rows; m += kTileRows) {

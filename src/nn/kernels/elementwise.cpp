@@ -16,7 +16,8 @@ Tensor map(const Tensor& x_any, Choose choose) {
     auto* from = data(x, element);
     auto* to = data(y, element);
     const auto kernel = choose(kernels);
-    parallel_ranges(x.numel(), kPieceBytes / x.element_size(), [&](int64_t begin, int64_t end) { kernel(from + begin, to + begin, end - begin); });
+    parallel_ranges(x.numel(), kPieceBytes / x.element_size(),
+                    [&](int64_t begin, int64_t end) { kernel(from + begin, to + begin, end - begin); });
   });
   return y;
 }
@@ -53,8 +54,9 @@ Tensor geglu(const Tensor& x_any) {
   with_rows(x, [&](const auto& kernels, auto element) {
     auto* from = data(x, element);
     auto* to = data(y, element);
-    parallel_ranges(channels == 0 ? 0 : y.numel() / channels, kPieceBytes / std::max<int64_t>(1, 2 * channels * x.element_size()),
-                     [&](int64_t begin, int64_t end) { kernels.geglu(from + begin * 2 * channels, to + begin * channels, end - begin, channels); });
+    parallel_ranges(
+        channels == 0 ? 0 : y.numel() / channels, kPieceBytes / std::max<int64_t>(1, 2 * channels * x.element_size()),
+        [&](int64_t begin, int64_t end) { kernels.geglu(from + begin * 2 * channels, to + begin * channels, end - begin, channels); });
   });
   return y;
 }

@@ -13,14 +13,15 @@ namespace lorikeet::kernels {
 void prepare_process();
 
 // softmax(q kᵀ · scale) v without ever holding a T×S matrix (Dao et al. 2022, arXiv 2205.14135; Rabe & Staats 2021, arXiv 2112.05682).
-// q: [B, T, h·d], k, v: [B, S, h·d] (heads side by side in the last dimension, last dimension contiguous; rows may be strided) -> [B, T, h·d].
-// float32 or bfloat16; sums in float32. causal: position t sees only s <= t (T == S).
+// q: [B, T, h·d], k, v: [B, S, h·d] (heads side by side in the last dimension, last dimension contiguous; rows may be strided) -> [B, T,
+// h·d]. float32 or bfloat16; sums in float32. causal: position t sees only s <= t (T == S).
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, double scale, bool causal);
 
 // GroupNorm (Wu & He 2018, arXiv 1803.08494), optionally followed by SiLU; statistics in float32, safe for a large mean.
 // x: [B, C, H, W] channels-last in memory -> the same layout. weight, bias: [C] float32.
 // shift: [B, C], added to every pixel of x beforehand at no cost (a time embedding), or undefined.
-Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps, bool silu, const Tensor& shift = {});
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps, bool silu,
+                  const Tensor& shift = {});
 
 // LayerNorm over the last dimension. x: [..., D] contiguous. weight, bias: [D] float32.
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
@@ -40,7 +41,8 @@ Tensor upsample_nearest2x(const Tensor& x);
 // a: [B, C, H, W], b: [B, C', H, W] -> [B, C + C', H, W], channels-last; any dtype.
 Tensor concat_channels(const Tensor& a, const Tensor& b);
 
-// A weight in the layout that oneDNN wants, made once; products with it need no further copy.
+// A weight in the layout that oneDNN wants, made once; products with it need no further copy. The result does not depend on what else
+// was computed, and may be called from several threads.
 class PackedLinear {
  public:
   // weight: [out, in], bias: [out] or undefined; both are converted to `dtype` (float32 or bfloat16).

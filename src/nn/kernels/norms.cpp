@@ -64,7 +64,8 @@ void combine(const Picture& p, int64_t groups, double eps, const float* moments,
 float value(float x) { return x; }
 float value(Bf16 x) { return static_cast<float>(c10::BFloat16(x.bits, c10::BFloat16::from_bits())); }
 
-Tensor plain_group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps, bool silu, const Tensor& shift) {
+Tensor plain_group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps, bool silu,
+                        const Tensor& shift) {
   const Tensor shifted = shift.defined() ? x + shift.to(x.scalar_type()).unsqueeze(-1).unsqueeze(-1) : x;
   const Tensor y = at::group_norm(shifted, groups, weight.to(x.scalar_type()), bias.to(x.scalar_type()), eps);
   return silu ? at::silu(y) : y;
@@ -122,8 +123,8 @@ Tensor layer_norm(const Tensor& x_any, const Tensor& weight_any, const Tensor& b
     auto* from = data(x, element);
     auto* to = data(y, element);
     parallel_ranges(rows, kPieceBytes / std::max<int64_t>(1, channels * x.element_size()), [&](int64_t begin, int64_t end) {
-      kernels.layer_norm(from + begin * channels, to + begin * channels, end - begin, channels, weight.data_ptr<float>(), bias.data_ptr<float>(),
-                         static_cast<float>(eps));
+      kernels.layer_norm(from + begin * channels, to + begin * channels, end - begin, channels, weight.data_ptr<float>(),
+                         bias.data_ptr<float>(), static_cast<float>(eps));
     });
   });
   return y;

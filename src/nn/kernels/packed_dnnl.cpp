@@ -50,7 +50,9 @@ struct Plan {
 
 template <class Primitive>
 Plan plan_of(const typename Primitive::primitive_desc& pd) {
-  return {pd.impl_info_str(), pd.weights_desc(), [pd] { return Call{Primitive(pd), pd.src_desc(), pd.weights_desc(), pd.dst_desc(), pd.scratchpad_desc()}; }};
+  return {pd.impl_info_str(), pd.weights_desc(), [pd] {
+            return Call{Primitive(pd), pd.src_desc(), pd.weights_desc(), pd.dst_desc(), pd.scratchpad_desc()};
+          }};
 }
 
 // y (+)= op(x): a residual is copied to where the result goes and added by oneDNN before it rounds. (Its "binary" post-operation,
@@ -152,7 +154,7 @@ class Packed {
   mutable std::mutex mutex_;
   mutable Tensor weight_;
   mutable Desc weight_desc_;
-  mutable std::map<std::pair<Dims, bool>, std::shared_ptr<const Call>> calls_;
+  mutable std::map<std::pair<Dims, bool>, std::shared_ptr<const Call> > calls_;
 };
 
 class DnnlLinear : public PackedLinear, private Packed {
@@ -224,7 +226,8 @@ class DnnlConv2d : public PackedConv2d, private Packed {
 #if DNNL_VERSION_MAJOR >= 3
     return {engine(), kind, algorithm, source, weight, bias_desc(), result, strides, padding, padding, attributes(accumulate)};
 #else
-    return {convolution_forward::desc(kind, algorithm, source, weight, bias_desc(), result, strides, padding, padding), attributes(accumulate), engine()};
+    return {convolution_forward::desc(kind, algorithm, source, weight, bias_desc(), result, strides, padding, padding),
+            attributes(accumulate), engine()};
 #endif
   }
   Plan plan(const Dims& input, const Desc& weight, bool accumulate) const override {

@@ -32,9 +32,8 @@ void moments(const T* x, int64_t rows, int64_t channels, const T* pivot, float* 
   for (; c + kStrip * kLanes <= channels; c += kStrip * kLanes) {
     moments_strip<kStrip>(x + c, rows, channels, pivot + c, sum + c, squares + c, Full{});
   }
-  each(channels - c, [&](int64_t i, auto part) {
-    moments_strip<1>(x + c + i, rows, channels, pivot + c + i, sum + c + i, squares + c + i, part);
-  });
+  each(channels - c,
+       [&](int64_t i, auto part) { moments_strip<1>(x + c + i, rows, channels, pivot + c + i, sum + c + i, squares + c + i, part); });
 }
 
 template <class T>
@@ -63,9 +62,11 @@ void layer_norm(const T* x, T* y, int64_t rows, int64_t channels, const float* w
       rest += difference;
       squares += difference * difference;
     };
-    each(channels, [&](int64_t c, Full) { gather(load(x + c) - near); }, [&](int64_t c, int64_t n) {
-      for (int64_t i = c; i < c + n; ++i) gather(F{to_float(x[i]) - near});
-    });
+    each(
+        channels, [&](int64_t c, Full) { gather(load(x + c) - near); },
+        [&](int64_t c, int64_t n) {
+          for (int64_t i = c; i < c + n; ++i) gather(F{to_float(x[i]) - near});
+        });
     const float correction = sum(rest) * share;
     const float rstd = 1.f / __builtin_sqrtf(sum(squares) * share - correction * correction + eps);
     each(channels, [&](int64_t c, auto part) {

@@ -1,6 +1,6 @@
-// What one instruction set offers: tables of plain functions on raw memory. The files behind them (rows.cpp, attention_vector.cpp, attention_amx.cpp) are
-// compiled once per instruction set with its own flags, so they and this header keep away from libtorch and from library
-// templates: an inline function compiled there for AVX-512 could otherwise be the copy that the linker keeps for everybody.
+// What one instruction set offers: tables of plain functions on raw memory. The files behind them (rows.cpp, attention_vector.cpp,
+// attention_amx.cpp) are compiled once per instruction set with its own flags, so they and this header keep away from libtorch and from
+// library templates: an inline function compiled there for AVX-512 could otherwise be the copy that the linker keeps for everybody.
 #pragma once
 #include <stdint.h>
 
