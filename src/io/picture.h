@@ -1,5 +1,5 @@
 // Pictures in memory and as PNG, JPEG or WebP files, with the text that travels in them (A1111's infotext).
-// The three formats are png.cpp, jpeg.cpp and webp.cpp; exif.h reads and writes the text of the last two.
+// The three formats are png.cpp, jpeg.cpp and webp.cpp; picture_text.h reads and writes the text of the last two.
 #pragma once
 #include <cstddef>
 #include <cstdint>

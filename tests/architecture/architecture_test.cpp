@@ -29,6 +29,9 @@ const std::map<std::string, std::set<std::string>> kArrows{
     {"cli", {"generate"}},
 };
 
+// What lies outside of src/: `lorikeet bench` runs the benchmarks of bench/.
+bool is_known_outsider(const std::string& folder, const std::string& header) { return folder == "cli" && header == "bench.h"; }
+
 std::set<std::string> reached(const std::string& folder) {
   std::set<std::string> all{folder};
   for (const auto& next : kArrows.at(folder)) all.merge(reached(next));
@@ -75,7 +78,7 @@ Faults includes_against_the_arrows(const SourceFile& file) {
     const std::string header = match[1];
     const auto slash = header.find('/');
     if (slash == std::string::npos) {
-      if (!header.ends_with(".inc")) faults.push_back(fault(file, line, "\"" + header + "\" is not written from src/ on"));
+      if (!is_known_outsider(folder, header) && !header.ends_with(".inc")) faults.push_back(fault(file, line, "\"" + header + "\" is not written from src/ on"));
     } else if (!allowed.contains(header.substr(0, slash))) {
       faults.push_back(fault(file, line, folder + " must not include " + header));
     } else if (file.path.starts_with("src/nn/kernels/") && !header.starts_with("nn/kernels/") && !header.starts_with("base/")) {
