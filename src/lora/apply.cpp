@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "lora/run_time.h"
+#include "nn/kernels/kernels.h"
 #include "nn/kernels/parallel.h"
 
 namespace lorikeet {
@@ -24,9 +25,9 @@ Tensor weight_merged_by_rows(const Tensor& base, const LoraTerms& terms, Dtype d
   for (int64_t first = 0; first < base.size(0); first += step) {
     const int64_t count = std::min(step, base.size(0) - first);
     Tensor rows = scratch.narrow(0, 0, count);
-    rows.copy_(from.narrow(0, first, count));
+    kernels::convert(from.narrow(0, first, count), rows);
     for (const auto& [adapter, multiplier] : terms) adapter->merge_rows(rows, first, multiplier);
-    to.narrow(0, first, count).copy_(rows);
+    kernels::convert(rows, to.narrow(0, first, count));
   }
   return result;
 }

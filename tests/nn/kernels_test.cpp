@@ -125,6 +125,20 @@ Tensor group_norm_formula(const Tensor& x, int64_t groups, const Tensor& weight,
   return silu ? at::silu(y) : y;
 }
 
+TEST_P(Kernels, conversions_are_those_of_libtorch_bit_for_bit) {
+  if (dtype() == torch::kBFloat16) GTEST_SKIP() << "the same for both";
+  // every float16 there is, subnormal, infinite and NaN ones too; then floats that round both ways, with an odd number at the end
+  const Tensor halves = torch::arange(0, 65536, torch::kInt32).to(torch::kInt16).view(torch::kFloat16);
+  const Tensor floats = torch::cat({torch::randn({4099}), torch::tensor({1.00390625f, 1.01171875f, 3.4e38f, -0.0f, INFINITY, NAN})});
+  for (const auto& [from, to] : {std::pair{halves, torch::kFloat32}, {halves, torch::kBFloat16}, {floats, torch::kBFloat16},
+                                 {floats.to(torch::kBFloat16), torch::kFloat32}, {floats, torch::kFloat16}}) {
+    const Tensor expected = from.to(to), got = converted(from, to);
+    EXPECT_EQ(got.scalar_type(), to);
+    EXPECT_TRUE(torch::equal(got.nan_to_num(7, 8, 9), expected.nan_to_num(7, 8, 9)));
+    EXPECT_TRUE(torch::equal(got.isnan(), expected.isnan()));
+  }
+}
+
 TEST_P(Kernels, group_norm_and_silu_with_and_without_a_shift) {
   struct {
     int64_t batch, channels, groups, height, width;

@@ -41,6 +41,11 @@ Tensor upsample_nearest2x(const Tensor& x);
 // a: [B, C, H, W], b: [B, C', H, W] -> [B, C + C', H, W], channels-last; any dtype.
 Tensor concat_channels(const Tensor& a, const Tensor& b);
 
+// Copies with a change of dtype, as Tensor::copy_ and Tensor::to do, but with the conversions of float16 and bfloat16 vectorised.
+// `converted` of an undefined tensor is undefined; the result is detached.
+void convert(const Tensor& from, const Tensor& to);
+Tensor converted(const Tensor& from, Dtype dtype);
+
 // A weight in the layout that oneDNN wants, made once; products with it need no further copy. The result does not depend on what else
 // was computed, and may be called from several threads.
 class PackedLinear {

@@ -6,8 +6,6 @@
 namespace lorikeet::kernels {
 namespace {
 
-Tensor converted(const Tensor& x, Dtype dtype) { return x.defined() ? x.detach().to(dtype) : Tensor(); }
-
 class TorchLinear : public PackedLinear {
  public:
   TorchLinear(Tensor weight, Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
