@@ -1,5 +1,5 @@
 // `lorikeet bench`: what this machine does with a full-size SD1.5, as a share of the matrix rate that libtorch reaches on it.
-// To add a benchmark: a function and a row in benchmarks() of bench.cpp.
+// To add a benchmark: a call of timed() or add() in bench.cpp.
 #pragma once
 #include <filesystem>
 #include <functional>

@@ -31,6 +31,7 @@ struct Command {
 std::span<const Command> commands();  // the one list: help, completion and tests read it
 
 RunCommand define_generate(CLI::App& app);
+RunCommand define_bench(CLI::App& app);
 RunCommand define_inspect(CLI::App& app);
 RunCommand define_lora(CLI::App& app);
 RunCommand define_completion(CLI::App& app);

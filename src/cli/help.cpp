@@ -20,8 +20,9 @@ std::string flags_of(const CLI::Option& option) {
   std::string text = "  ";
   for (const auto& name : option.get_snames()) text += "-" + name + ", ";
   const auto& names = option.get_lnames();
+  // "--no-x" beside "--x" goes without saying; alone it is the flag.
   for (size_t i = 0; i < names.size(); ++i)
-    if (!starts_with(names[i], "no-")) text += (i ? ", --" : "--") + names[i];
+    if (i == 0 || !starts_with(names[i], "no-")) text += (i ? ", --" : "--") + names[i];
   const std::string type = option.get_type_name();
   return type.empty() ? text : text + " " + type;
 }

@@ -32,13 +32,6 @@ struct InspectOptions {
   bool json = false, no_hash = false;
 };
 
-bool is_picture(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string head(12, '\0');
-  file.read(head.data(), 12);
-  return starts_with(head, "\x89PNG") || starts_with(head, "\xFF\xD8\xFF") || (starts_with(head, "RIFF") && head.substr(8) == "WEBP");
-}
-
 ordered_json pairs_json(const NamedHashes& hashes) {
   ordered_json json = ordered_json::object();
   for (const auto& [name, hash] : hashes) json[name] = hash;

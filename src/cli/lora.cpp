@@ -42,6 +42,9 @@ std::vector<Row> read_rows(const ModelFolders& folders) {
   return rows;
 }
 
+// By the layers; else what the metadata claims, marked with '?'.
+std::string family_text(const LoraSummary& summary) { return summary.family.empty() ? summary.claimed_family + "?" : summary.family; }
+
 void print_table(const std::vector<Row>& rows, Output& output) {
   std::vector<std::array<std::string, 5>> cells{{"name", "family", "kind", "size", "trigger words"}};
   for (const Row& row : rows) {
@@ -49,8 +52,7 @@ void print_table(const std::vector<Row>& rows, Output& output) {
       cells.push_back({row.file.name, "-", "-", size_text(row.bytes), "(cannot be read: " + row.fault + ")"});
       continue;
     }
-    const std::string family = row.summary->family.empty() ? "?" : row.summary->family;
-    cells.push_back({row.file.name, family, kinds_text(*row.summary), size_text(row.bytes), trigger_text(*row.summary)});
+    cells.push_back({row.file.name, family_text(*row.summary), kinds_text(*row.summary), size_text(row.bytes), trigger_text(*row.summary)});
   }
   std::array<size_t, 5> widths{};
   for (const auto& line : cells)

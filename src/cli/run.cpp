@@ -18,6 +18,7 @@ constexpr std::array kCommands{
     Command{"generate", "Make pictures from a prompt, or from a prompt and a picture.", define_generate},
     Command{"inspect", "Tell what a checkpoint, LoRA, embedding or picture is and holds.", define_inspect},
     Command{"lora", "List the LoRAs: family, kind, rank, trigger words.", define_lora},
+    Command{"bench", "Measure this machine with a full-size SD1.5: steps, decoding, loading, LoRAs.", define_bench},
     Command{"completion", "Print the completion script for bash, zsh or fish.", define_completion},
 };
 

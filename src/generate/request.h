@@ -108,7 +108,7 @@ struct Request {
 
   VaeTiling vae_tiling = VaeTiling::automatic;
   LoraApply lora_apply = LoraApply::automatic;
-  bool allow_missing = false;  // a LoRA or embedding that is not there is a warning, not an error
+  bool allow_missing = false;  // a LoRA that is not there is a warning, not an error
   PictureFormat format = PictureFormat::png;
   int quality = 90;
 
@@ -202,7 +202,7 @@ void fields(V& v, R& r) {
   v(r.cfg_rescale, {.name = "cfg_rescale", .help = "Pulls strong guidance back to the contrast of the plain prompt.", .range = {0, 1}, .infotext = "CFG Rescale phi"});
   v(r.vae_tiling, {.name = "vae_tiling", .help = "Decode in tiles, for large pictures."});
   v(r.lora_apply, {.name = "lora_apply", .help = "Put LoRAs into the weights, or beside them at run time."});
-  v(r.allow_missing, {.name = "allow_missing", .help = "Go on without a LoRA or embedding that is not there."});
+  v(r.allow_missing, {.name = "allow_missing", .help = "Go on without a LoRA that is not there."});
   v(r.format, {.name = "format", .help = "Format of the picture files.", .group = basic});
   v(r.quality, {.name = "quality", .help = "Quality of JPEG and WebP; 100: lossless WebP.", .range = {1, 100}});
   // clang-format on

@@ -4,21 +4,35 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "io/atomic_file.h"
 #include "io/formats.h"
 #include "io/mapped_file.h"
 
 namespace lorikeet {
 
-std::string sha256(std::string_view bytes) {
+namespace {
+
+constexpr size_t kPieceBytes = size_t{64} << 20;
+
+// after_piece runs behind every 64 MiB: a mapped file then never stands in memory as a whole.
+std::string sha256_in_pieces(std::string_view bytes, const std::function<void()>& after_piece) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
-  const bool ok = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1 &&
-                  EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) == 1 &&
-                  EVP_DigestFinal_ex(context.get(), digest.data(), &size) == 1;
+  bool ok = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
+  for (size_t at = 0; ok && at < bytes.size(); at += kPieceBytes) {
+    const std::string_view piece = bytes.substr(at, kPieceBytes);
+    ok = EVP_DigestUpdate(context.get(), piece.data(), piece.size()) == 1;
+    after_piece();
+  }
+  ok = ok && EVP_DigestFinal_ex(context.get(), digest.data(), &size) == 1;
   if (!ok) throw Error(ErrorKind::internal, "libcrypto cannot compute SHA-256");
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
@@ -29,9 +43,54 @@ std::string sha256(std::string_view bytes) {
   return text;
 }
 
-std::string sha256_file(const std::filesystem::path& path) { return sha256(MappedFile::open(path)->bytes()); }
+std::filesystem::path cache_path() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) return std::filesystem::path(cache) / "lorikeet" / "hashes.json";
+  if (const char* home = std::getenv("HOME"); home && *home) return std::filesystem::path(home) / ".cache" / "lorikeet" / "hashes.json";
+  return {};
+}
 
-std::string auto_v2(const std::filesystem::path& path) { return sha256_file(path).substr(0, 10); }
+nlohmann::json read_cache(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  nlohmann::json cache = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+  return cache.is_object() ? cache : nlohmann::json::object();
+}
+
+}  // namespace
+
+std::string sha256(std::string_view bytes) {
+  return sha256_in_pieces(bytes, [] {});
+}
+
+std::string sha256_file(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  return sha256_in_pieces(file->bytes(), [&] { file->release_pages(); });
+}
+
+std::string cached_sha256_file(const std::filesystem::path& path) {
+  std::error_code failed;
+  const std::string key = std::filesystem::absolute(path, failed).string();
+  const auto size = static_cast<int64_t>(std::filesystem::file_size(path, failed));
+  const auto changed = static_cast<int64_t>(std::filesystem::last_write_time(path, failed).time_since_epoch().count());
+  const std::filesystem::path cache_file = cache_path();
+  if (failed || cache_file.empty()) return sha256_file(path);
+  const auto known = read_cache(cache_file).value(key, nlohmann::json());
+  const auto is = [&](const char* field, int64_t value) {
+    return known.is_object() && known.contains(field) && known[field].is_number_integer() && known[field] == value;
+  };
+  if (is("size", size) && is("changed", changed) && known.contains("sha256") && known["sha256"].is_string()) return known["sha256"];
+  const std::string hash = sha256_file(path);
+  try {
+    auto cache = read_cache(cache_file);  // again: hashing took a while, and another process may have added to it
+    cache[key] = {{"size", size}, {"changed", changed}, {"sha256", hash}};
+    std::filesystem::create_directories(cache_file.parent_path(), failed);
+    write_file_atomically(cache_file, cache.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } catch (const Error&) {
+    // no cache then
+  }
+  return hash;
+}
+
+std::string auto_v2(const std::filesystem::path& path) { return cached_sha256_file(path).substr(0, 10); }
 
 std::string auto_v3(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);

@@ -188,15 +188,14 @@ Checkpoint::Place Checkpoint::place(const std::string& name) const {
   return {component->second.files.empty() ? nullptr : component->second.files.front().get(), keys.front(), nullptr};
 }
 
-namespace {
-
-// q, k and v lie below one another in OpenCLIP's fused projection. -1: the name is none of them.
 int fused_part(std::string_view name) {
   if (name.find(".self_attn.q_proj.") != std::string_view::npos) return 0;
   if (name.find(".self_attn.k_proj.") != std::string_view::npos) return 1;
   if (name.find(".self_attn.v_proj.") != std::string_view::npos) return 2;
   return -1;
 }
+
+namespace {
 
 bool is_fused(std::string_view key) { return key.ends_with("in_proj_weight") || key.ends_with("in_proj_bias"); }
 // OpenCLIP multiplies from the right: x @ text_projection.
@@ -272,6 +271,11 @@ std::optional<int64_t> Checkpoint::config_int(std::string_view path) const {
 std::optional<double> Checkpoint::config_number(std::string_view path) const {
   const json* found = config_->at(path);
   return found && found->is_number() ? std::optional(found->get<double>()) : std::nullopt;
+}
+
+bool Checkpoint::config_flag(std::string_view path) const {
+  const json* found = config_->at(path);
+  return found && ((found->is_boolean() && found->get<bool>()) || (found->is_number() && found->get<double>() != 0));
 }
 
 std::optional<std::string> Checkpoint::config_string(std::string_view path) const {

@@ -47,6 +47,7 @@ class Checkpoint : public WeightSource {
   std::optional<double> config_number(std::string_view path) const;
   std::optional<std::string> config_string(std::string_view path) const;
   std::optional<std::vector<int64_t>> config_ints(std::string_view path) const;  // a lone number is a list of one
+  bool config_flag(std::string_view path) const;                                 // true, or a number that is not 0
 
  private:
   enum class Spelling { diffusers, ldm_unet, ldm_vae, open_clip };
@@ -75,5 +76,8 @@ class Checkpoint : public WeightSource {
   std::vector<std::shared_ptr<const TensorFile>> files_;
   std::unique_ptr<Config> config_;
 };
+
+// q, k and v lie below one another in OpenCLIP's fused projection: 0, 1, 2 by the parameter's name in diffusers' words, -1 for all others.
+int fused_part(std::string_view name);
 
 }  // namespace lorikeet

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "model/checkpoint.h"
 #include "nn/spelling.h"
 
 namespace lorikeet {
@@ -52,13 +53,51 @@ std::string unet_key(const std::string& name, const std::map<std::string, Tensor
   return attention ? spellings[0] : spellings[1];
 }
 
+// Which of the text encoders a file stores in OpenCLIP's layout, and where.
+struct TextPlace {
+  std::string prefix;
+  bool open_clip;
+};
+
+TextPlace text_place(const ModelSpec& spec, const std::string& component) {
+  for (size_t i = 0; i < spec.text_encoders.size(); ++i) {
+    const ClipConfig& text = spec.text_encoders[i];
+    if (text.component != component) continue;
+    const bool open_clip = text.padding_id == 0;  // OpenCLIP's tokenizer fills with 0
+    const std::string root = spec.text_encoders.size() == 1 ? "cond_stage_model." : "conditioner.embedders." + std::to_string(i) + ".";
+    return {root + (open_clip ? "model." : "transformer."), open_clip};
+  }
+  throw Error(ErrorKind::internal, "the model has no component " + component);
+}
+
+// `name` is without the component. q, k and v come one by one; each takes its third of the fused tensor.
+void put_open_clip(std::map<std::string, Tensor>& file, const std::string& prefix, const std::string& name, const Tensor& tensor) {
+  const std::string key = prefix + open_clip_spelling(name);
+  if (const int part = fused_part(name); part >= 0) {
+    Tensor& fused = file[key];
+    Shape shape = tensor.sizes().vec();
+    const int64_t rows = shape[0];
+    shape[0] *= 3;
+    if (!fused.defined()) fused = torch::empty(shape, tensor.options());
+    fused.narrow(0, part * rows, rows).copy_(tensor);
+  } else {
+    file[key] = key.ends_with("text_projection") ? tensor.t().contiguous() : tensor;
+  }
+}
+
+// Stable Diffusion 2's single file has one layer more than is used: the last one stands there twice.
+void repeat_last_layer(std::map<std::string, Tensor>& file, const std::string& prefix, int64_t layers) {
+  const std::string blocks = prefix + "transformer.resblocks.", last = blocks + std::to_string(layers - 1) + ".";
+  std::map<std::string, Tensor> more;
+  for (const auto& [key, tensor] : file) {
+    if (key.starts_with(last)) more[blocks + std::to_string(layers) + "." + key.substr(last.size())] = tensor.clone();
+  }
+  file.merge(more);
+}
+
 }  // namespace
 
 std::map<std::string, Tensor> single_file_weights(const std::map<std::string, Tensor>& weights, const ModelSpec& spec) {
-  // One text encoder, in transformers' names, and convolutional projections: Stable Diffusion 1.
-  if (spec.text_encoders.size() != 1 || spec.unet.linear_projection) {
-    throw Error(ErrorKind::unsupported, spec.label + " cannot be written as a single file", "Stable Diffusion 1.x can");
-  }
   std::map<std::string, Tensor> file;
   for (const auto& [name, tensor] : weights) {
     const size_t dot = name.find('.');
@@ -69,21 +108,30 @@ std::map<std::string, Tensor> single_file_weights(const std::map<std::string, Te
       // The autoencoder's attention is made of 1×1 convolutions there.
       const bool attention = rest.find(".attentions.") != std::string::npos && tensor.dim() == 2;
       file["first_stage_model." + ldm_vae_spelling(rest)] = attention ? tensor.reshape({tensor.size(0), tensor.size(1), 1, 1}) : tensor;
+    } else if (const TextPlace place = text_place(spec, component); place.open_clip) {
+      put_open_clip(file, place.prefix, rest, tensor);
     } else {
-      file["cond_stage_model.transformer." + rest] = tensor;
+      file[place.prefix + rest] = tensor;
     }
   }
+  const ClipConfig& first = spec.text_encoders.front();
+  if (const TextPlace place = text_place(spec, first.component); place.open_clip) repeat_last_layer(file, place.prefix, first.layers);
   return file;
 }
 
 std::string config_text(const ModelSpec& spec) {
-  const ClipConfig& text = spec.text_encoders.front();
-  return nlohmann::json{{"prediction_type", spec.prediction == "v" ? "v_prediction" : "epsilon"},
-                        {"scaling_factor", spec.latent.scale},
-                        {"text_encoder", {{"num_attention_heads", text.heads}, {"hidden_act", text.quick_gelu ? "quick_gelu" : "gelu"}}},
-                        {"unet", {{"num_attention_heads", spec.unet.heads}, {"norm_num_groups", spec.unet.groups}}},
-                        {"vae", {{"norm_num_groups", spec.vae.groups}}}}
-      .dump();
+  nlohmann::json config{{"scaling_factor", spec.latent.scale},
+                        {"unet",
+                         {{"num_attention_heads", spec.unet.heads},
+                          {"norm_num_groups", spec.unet.groups},
+                          {"addition_time_embed_dim", spec.unet.time_id_width}}},
+                        {"vae", {{"norm_num_groups", spec.vae.groups}}}};
+  if (!spec.prediction.empty()) config["prediction_type"] = spec.prediction == "v" ? "v_prediction" : spec.prediction;
+  if (spec.zero_terminal_snr) config["zero_terminal_snr"] = true;
+  for (const ClipConfig& text : spec.text_encoders) {
+    config[text.component] = {{"num_attention_heads", text.heads}, {"hidden_act", text.quick_gelu ? "quick_gelu" : "gelu"}};
+  }
+  return config.dump();
 }
 
 }  // namespace lorikeet

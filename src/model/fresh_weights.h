@@ -26,7 +26,8 @@ class FreshWeights : public WeightSource {
   mutable std::map<std::string, Tensor> made_;
 };
 
-// Names and shapes of a single-file SD1 checkpoint ("model.diffusion_model.…"). weights: in diffusers' names ("unet.…").
+// Names and shapes of a single-file checkpoint of the spec's family ("model.diffusion_model.…", "conditioner.embedders.1.model.…").
+// weights: in diffusers' names ("unet.…").
 std::map<std::string, Tensor> single_file_weights(const std::map<std::string, Tensor>& weights, const ModelSpec& spec);
 
 // What shapes cannot tell of `spec`, for the metadata entry "lorikeet.config" of a single file.

@@ -34,4 +34,23 @@ TEST(Hash, AutoV3IgnoresMetadataAndNothingElse) {
   EXPECT_NE(error_of([&] { sha256_file(folder / "none"); }).find("there is no file"), std::string::npos);
 }
 
+TEST(Hash, TheCacheFollowsTheFileAndSurvivesBeingDamaged) {
+  const TemporaryFolder folder;
+  const char* before = std::getenv("XDG_CACHE_HOME");
+  const std::string restored = before ? before : "";
+  ::setenv("XDG_CACHE_HOME", (folder / "cache").c_str(), 1);
+  const auto file = folder / "model", cache = folder / "cache" / "lorikeet" / "hashes.json";
+  write_file_atomically(file, "abc");
+  EXPECT_EQ(cached_sha256_file(file), sha256("abc"));
+  EXPECT_TRUE(std::filesystem::exists(cache));
+  EXPECT_EQ(cached_sha256_file(file), sha256("abc"));
+  write_file_atomically(file, "abcd");
+  EXPECT_EQ(cached_sha256_file(file), sha256("abcd"));
+  for (const char* damage : {"", "[1]", "{\"x\": 1", "{\"/\": {\"size\": \"large\"}}"}) {
+    write_file_atomically(cache, damage);
+    EXPECT_EQ(cached_sha256_file(file), sha256("abcd")) << damage;
+  }
+  before ? ::setenv("XDG_CACHE_HOME", restored.c_str(), 1) : ::unsetenv("XDG_CACHE_HOME");
+}
+
 }  // namespace lorikeet

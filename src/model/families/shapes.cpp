@@ -108,7 +108,8 @@ std::string stated_prediction(const Checkpoint& checkpoint) {
 }
 
 bool stated_zero_terminal_snr(const Checkpoint& checkpoint) {
-  return checkpoint.has_key("ztsnr") || checkpoint.config_int("zero_terminal_snr").value_or(0) != 0;
+  return checkpoint.has_key("ztsnr") || checkpoint.config_flag("zero_terminal_snr") ||
+         checkpoint.config_flag("scheduler.rescale_betas_zero_snr");  // diffusers' name
 }
 
 void describe_common(ModelSpec& spec, const Checkpoint& checkpoint, std::string_view label) {
