@@ -123,13 +123,15 @@ class Bench {
   }
 
  private:
+  bool wanted(const std::string& name) const { return options_.only.empty() || name.find(options_.only) != std::string::npos; }
+
   void add(const std::string& name, double value, const std::string& unit, double share = 0) {
     rows_.push_back({name, value, unit, share});
-    if (options_.only.empty() || name.find(options_.only) != std::string::npos) report_(rows_.back());
+    if (wanted(name)) report_(rows_.back());
   }
 
   void timed(const std::string& name, const std::string& precision, double gflop, int runs, const std::function<void()>& work) {
-    if (!options_.only.empty() && name.find(options_.only) == std::string::npos) return;
+    if (!wanted(name + " " + precision)) return;
     const double seconds = best_of(runs, work);
     add(name + " " + precision, seconds, "s", gflop / seconds / rates_[precision]);
   }
@@ -156,7 +158,7 @@ class Bench {
     const auto& text = *engine->text_encoders()[0];
     const Tensor ids = torch::randint(0, 49000, {1, 77}, torch::TensorOptions().dtype(torch::kInt64)).to(device);
     timed("text encoder, 77 tokens,", "f32", work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
-    loras(*engine, precision);
+    if (wanted("LoRA load change un-merge merge and un-merge run-time overhead")) loras(*engine, precision);
     add("peak memory so far " + precision, static_cast<double>(peak_memory_mb()), "MB");
   }
 
@@ -189,7 +191,7 @@ class Bench {
     const auto step = [&] { engine.unet().forward(input); };
     const double attach = best_of(3, [&] { applier.attach(std::span(sets).subspan(1, 1)), applier.attach(std::span(sets).first(1)); });
     add("LoRA change, run time, " + precision, 500 * attach, "ms");
-    if (!options_.only.empty() && std::string("run-time overhead").find(options_.only) == std::string::npos) return;
+    if (!wanted("U-Net step 256², batch of 4, run-time overhead of LoRAs")) return;
     applier.clear();
     const double base = best_of(2, step);
     applier.attach(std::span(sets).first(1));

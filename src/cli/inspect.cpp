@@ -1,6 +1,5 @@
 // lorikeet inspect FILE: what a file is, what is in it, and what it is for.
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>

@@ -93,9 +93,25 @@ std::string Engine::probed_prediction() const {
   return (out - x.slice(1, 0, out.size(1))).mean().item<double>() < -1 ? "v" : "epsilon";
 }
 
+namespace {
+bool is_own_vae(const std::string& name) { return name.empty() || lower(name) == "automatic" || lower(name) == "none"; }
+
+// A folder in diffusers' layout has its hash from its weights.
+std::string hash_of(const fs::path& path, const char* component) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) return auto_v2(path);
+  const fs::path inside = path / component;
+  return auto_v2(component_files(fs::is_directory(inside, ignored) ? inside : path).front());
+}
+}  // namespace
+
+fs::path Engine::vae_path(const std::string& name) const {
+  return is_own_vae(name) ? options_.vae : options_.folders.find(ModelKind::vae, name, /*with_paths=*/true).file.path;
+}
+
 const Vae& Engine::vae(const std::string& name) {
-  if (name.empty() || lower(name) == "automatic" || lower(name) == "none") return *vae_;
-  const fs::path path = options_.folders.find(ModelKind::vae, name, /*with_paths=*/true).file.path;
+  if (is_own_vae(name)) return *vae_;
+  const fs::path path = vae_path(name);
   auto& other = other_vaes_[path.string()];
   if (!other) {
     auto loaded = std::make_unique<OtherVae>();
@@ -109,7 +125,7 @@ const Vae& Engine::vae(const std::string& name) {
 }
 
 std::string Engine::vae_name(const std::string& name) const {
-  if (!name.empty() && lower(name) != "automatic" && lower(name) != "none") return fs::path(name).filename().string();
+  if (!is_own_vae(name)) return fs::path(name).filename().string();
   return options_.vae.filename().string();
 }
 
@@ -125,12 +141,15 @@ std::shared_ptr<const LoadedLora> Engine::lora(const ModelFile& file) {
 }
 
 const std::string& Engine::model_hash() {
-  if (model_hash_.empty()) {
-    std::error_code ignored;
-    const fs::path& path = checkpoint_->path();
-    model_hash_ = fs::is_directory(path, ignored) ? auto_v2(component_files(path / "unet").front()) : auto_v2(path);
-  }
+  if (model_hash_.empty()) model_hash_ = hash_of(checkpoint_->path(), "unet");
   return model_hash_;
+}
+
+const std::string& Engine::vae_hash(const std::string& name) {
+  const fs::path path = vae_path(name);
+  std::string& hash = vae_hashes_[path.string()];
+  if (hash.empty() && !path.empty()) hash = hash_of(path, "vae");
+  return hash;
 }
 
 const EmbeddingStore& Engine::embeddings() {
@@ -149,7 +168,7 @@ const EmbeddingStore& Engine::embeddings() {
     try {
       for (auto& embedding : read_embedding_file(file.path)) embeddings_->add(std::move(embedding));
     } catch (const Error& error) {
-      embedding_errors_.push_back(file.name + ": " + error.message());  // one broken file must not stop the others
+      embedding_errors_.push_back({fs::path(file.name).filename().string(), "it cannot be read: " + error.message()});  // one broken file must not stop the others
     }
   }
   embeddings_state_ = state;

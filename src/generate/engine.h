@@ -57,17 +57,21 @@ class Engine {
   std::shared_ptr<const LoadedLora> lora(const ModelFile& file);
   // The embeddings of the models folders; read anew when the folders change.
   const EmbeddingStore& embeddings();
-  // Files among them that could not be read, each with the reason; embeddings().skipped() has those that do not fit the model.
-  const std::vector<std::string>& embedding_errors() const { return embedding_errors_; }
+  // Files among them that could not be read; embeddings().skipped() has those that do not fit the model.
+  const std::vector<EmbeddingStore::Skipped>& embedding_errors() const { return embedding_errors_; }
 
   // Hashes for infotext; computed once. AutoV2, 10 hex digits.
   const std::string& model_hash();
+  // Of the VAE that `name` means; "" for the checkpoint's own.
+  const std::string& vae_hash(const std::string& name);
 
   // Seamless pictures: convolutions wrap round at the edges.
   void set_tiling(bool tiling);
 
  private:
   std::string probed_prediction() const;
+  // The file or folder of the VAE that `name` means; empty for the checkpoint's own.
+  std::filesystem::path vae_path(const std::string& name) const;
 
   EngineOptions options_;
   ComputePlan compute_;
@@ -84,7 +88,8 @@ class Engine {
   std::unique_ptr<LoraApplier> lora_applier_;
   std::map<std::string, std::shared_ptr<const LoadedLora>> loras_;
   std::unique_ptr<EmbeddingStore> embeddings_;
-  std::vector<std::string> embedding_errors_;
+  std::vector<EmbeddingStore::Skipped> embedding_errors_;
+  std::map<std::string, std::string> vae_hashes_;  // by path
   std::string embeddings_state_, model_hash_;
   bool tiling_ = false;
 };

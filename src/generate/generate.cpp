@@ -4,6 +4,7 @@
 #include "generate/generate.h"
 
 #include <chrono>
+#include <cmath>
 #include <random>
 
 #include "base/error.h"
@@ -67,10 +68,32 @@ std::vector<ResolvedPrompt> resolve(Engine& engine, const Request& request, bool
   return resolved;
 }
 
+// All that is read of the prompts.
+std::vector<std::string> texts_of(const Call& call) {
+  std::vector<std::string> texts{call.request.negative_prompt, call.request.hr_negative_prompt};
+  for (const auto* prompts : {&call.prompts, &call.hr_prompts}) {
+    for (const auto& prompt : *prompts) texts.push_back(prompt.text);
+  }
+  return texts;
+}
+
+int calls_a_step(const std::string& sampler) { return find_sampler(sampler).second_order ? 2 : 1; }
+int hires_steps(const Request& r) { return r.hr_second_pass_steps ? r.hr_second_pass_steps : r.steps; }
+const std::string& hires_sampler(const Request& r) { return r.hr_sampler.empty() ? r.sampler : r.hr_sampler; }
+
+// How often the U-Net looks at a picture, about: the prompt's and the negative prompt's rows counted apart.
+int evaluations(const Request& r) {
+  const auto rows = [](double cfg_scale) { return cfg_scale == 1 ? 1 : 2; };
+  const int steps = r.init_image.empty() ? r.steps : static_cast<int>(std::ceil(r.steps * std::min(r.denoising_strength, 1.0)));
+  const int first = steps * calls_a_step(r.sampler) * rows(r.cfg_scale);
+  if (!r.enable_hr) return first;
+  return first + hires_steps(r) * calls_a_step(hires_sampler(r)) * rows(r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale);
+}
+
 // Merged, or beside the layers at run time? Decided once a call.
 bool choose_merged(const Call& call) {
   if (call.request.lora_apply != LoraApply::automatic) return call.request.lora_apply == LoraApply::merged;
-  ApplyPlan plan{.evaluations = 2 * call.request.steps, .pictures = batch_pictures(call.request)};
+  ApplyPlan plan{.evaluations = evaluations(call.request), .pictures = batch_pictures(call.request)};
   std::vector<LoraSet> sets;
   for (const auto& prompt : call.prompts) {
     if (std::find(sets.begin(), sets.end(), prompt.loras) == sets.end()) sets.push_back(prompt.loras);
@@ -129,9 +152,12 @@ class ScaledNoise : public Noise {
   double scale_;
 };
 
+// By prompt: what its infotext lists.
+using UsedEmbeddings = std::map<size_t, NamedHashes>;
+
 // Puts the LoRAs on, encodes the texts and runs the sampler from `init` (undefined: from noise alone). -> [B, C, h, w] on the CPU
 Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vector<ResolvedPrompt>& prompts, const std::string& negative,
-                const Tensor& init, bool use_canvas, NamedHashes& used_embeddings) {
+                const Tensor& init, bool use_canvas, UsedEmbeddings& used) {
   Engine& engine = call.engine;
   const Request& request = call.request;
   DenoiserInputs inputs{.guidance = {pass.cfg_scale, request.cfg_rescale}, .size = pass.size, .attach_loras = !call.merged};
@@ -139,7 +165,7 @@ Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vec
   call.progress.stage("encoding", 0);
   for (const Job& job : batch) {
     auto [place, is_new] = encoded.try_emplace(job.prompt);
-    if (is_new) place->second = encode_prompts(engine, prompts[job.prompt], negative, pass.steps, request, call.merged, used_embeddings);
+    if (is_new) place->second = encode_prompts(engine, prompts[job.prompt], negative, pass.steps, request, call.merged, used[job.prompt]);
     inputs.pictures.push_back(place->second);
   }
   if (call.merged) engine.lora_applier().merge(prompts[batch.front().prompt].loras, "unet.");
@@ -171,7 +197,7 @@ Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vec
 
 ScheduleRange schedule_range(const Engine& engine) { return range_of(engine.noise_schedule(), engine.spec().xl_steps); }
 
-Tensor first_pass(Call& call, const Batch& batch, NamedHashes& used) {
+Tensor first_pass(Call& call, const Batch& batch, UsedEmbeddings& used) {
   const Request& r = call.request;
   const Sampler& sampler = find_sampler(r.sampler);
   const Schedule& schedule = find_schedule(r.schedule);
@@ -179,7 +205,7 @@ Tensor first_pass(Call& call, const Batch& batch, NamedHashes& used) {
   const Pass pass{sampler,
                   call.canvas.img2img() ? plan_img2img(sampler, schedule, r.steps, r.denoising_strength, range) : plan_run(sampler, schedule, r.steps, range),
                   {r.width, r.height}, r.cfg_scale,
-                  {r.steps * (sampler.second_order ? 2 : 1), {}}};
+                  {r.steps * calls_a_step(r.sampler), {}}};
   return run_pass(call, batch, pass, call.prompts, r.negative_prompt, {}, true, used);
 }
 
@@ -209,7 +235,7 @@ Tensor cut(const Tensor& latent, int width_px, int height_px) {
 }
 
 // Hires fix: enlarge, then paint again from part of the noise.
-Tensor second_pass(Call& call, const Batch& batch, const Tensor& latents, NamedHashes& used) {
+Tensor second_pass(Call& call, const Batch& batch, const Tensor& latents, UsedEmbeddings& used) {
   const Request& r = call.request;
   const auto [width, height, final_width, final_height] = hires_size(r);
   const ImageSize size{final_width, final_height};
@@ -224,11 +250,11 @@ Tensor second_pass(Call& call, const Batch& batch, const Tensor& latents, NamedH
     const auto resampling = r.hr_upscaler == HrUpscaler::nearest ? Resampling::nearest : Resampling::lanczos;
     enlarged.push_back(encode_image(call.vae, call.engine.spec().latent, resize(image, width, height, resampling)));
   }
-  const Sampler& sampler = find_sampler(r.hr_sampler.empty() ? r.sampler : r.hr_sampler);
+  const Sampler& sampler = find_sampler(hires_sampler(r));
   const Schedule& schedule = find_schedule(r.hr_schedule.empty() ? r.schedule : r.hr_schedule);
-  const int steps = r.hr_second_pass_steps ? r.hr_second_pass_steps : r.steps, calls = sampler.second_order ? 2 : 1;
+  const int steps = hires_steps(r);
   const Pass pass{sampler, plan_hires(sampler, schedule, steps, r.denoising_strength, schedule_range(call.engine)), size,
-                  r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale, {r.steps * (find_sampler(r.sampler).second_order ? 2 : 1), steps * calls}};
+                  r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale, {r.steps * calls_a_step(r.sampler), steps * calls_a_step(hires_sampler(r))}};
   return run_pass(call, batch, pass, call.hr_prompts, r.hr_negative_prompt.empty() ? r.negative_prompt : r.hr_negative_prompt,
                   cut(torch::cat(enlarged), final_width, final_height), false, used);
 }
@@ -239,7 +265,13 @@ GeneratedPicture finished_picture(Call& call, const Job& job, const Tensor& late
   facts.model = call.engine.checkpoint().path().stem().string();
   facts.model_hash = call.engine.model_hash();
   facts.vae = call.engine.vae_name(call.request.vae);
+  facts.vae_hash = call.engine.vae_hash(call.request.vae);
   facts.lora_hashes = call.prompts[job.prompt].lora_hashes;
+  if (call.request.enable_hr) {
+    for (const auto& hash : call.hr_prompts[job.prompt].lora_hashes) {
+      if (std::find(facts.lora_hashes.begin(), facts.lora_hashes.end(), hash) == facts.lora_hashes.end()) facts.lora_hashes.push_back(hash);
+    }
+  }
   facts.ti_hashes = used_embeddings;
   return {picture_of(call.canvas.finished(painted)), write_infotext(call.request, facts), job.seed};
 }
@@ -258,15 +290,17 @@ GenerateResult generate(Engine& engine, const Request& asked, Progress& progress
   call.hr_prompts = request.enable_hr && !request.hr_prompt.empty() ? resolve(engine, request, true, result) : call.prompts;
   call.canvas = make_canvas(engine, vae, request);
   call.merged = choose_merged(call);
+  warn_of_embeddings(engine, texts_of(call), result);
 
   for (const Batch& batch : plan_batches(call)) {
     progress.check();
-    NamedHashes used_embeddings;
+    UsedEmbeddings used_embeddings;
     Tensor latents = first_pass(call, batch, used_embeddings);
     if (request.enable_hr) latents = second_pass(call, batch, latents, used_embeddings);
     for (size_t i = 0; i < batch.size(); ++i) {
       progress.check();
-      result.pictures.push_back(finished_picture(call, batch[i], latents.slice(0, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1), used_embeddings));
+      const auto row = static_cast<int64_t>(i);
+      result.pictures.push_back(finished_picture(call, batch[i], latents.slice(0, row, row + 1), used_embeddings[batch[i].prompt]));
     }
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -1,6 +1,7 @@
 #include "generate/prompts.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -59,6 +60,16 @@ EmbeddingStore embeddings_for(Engine& engine, const ResolvedPrompt& prompt) {
   return store;
 }
 
+// Any case, as the tokenizer reads it, and not as a part of a longer word.
+bool has_word(const std::string& text, const std::string& word) {
+  const std::string in = lower(text), wanted = lower(word);
+  const auto inside_word = [&](size_t at) { return at < in.size() && (std::isalnum(static_cast<unsigned char>(in[at])) || in[at] == '_'); };
+  for (size_t at = in.find(wanted); !wanted.empty() && at != std::string::npos; at = in.find(wanted, at + 1)) {
+    if ((at == 0 || !inside_word(at - 1)) && !inside_word(at + wanted.size())) return true;
+  }
+  return false;
+}
+
 // SDXL was trained with zeros in the place of an empty text.
 void zero(ScheduledPrompt& prompt) {
   for (auto& part : prompt.parts) {
@@ -82,6 +93,16 @@ ResolvedPrompt resolve_prompt(Engine& engine, const std::string& prompt, const R
     }
   }
   return resolved;
+}
+
+void warn_of_embeddings(Engine& engine, const std::vector<std::string>& texts, GenerateResult& result) {
+  const EmbeddingStore& store = engine.embeddings();
+  const auto check = [&](const std::string& name, const std::string& reason) {
+    const bool asked = std::any_of(texts.begin(), texts.end(), [&](const auto& text) { return has_word(text, name); });
+    if (asked) warn(result, "the embedding " + name + " was passed over: " + reason);
+  };
+  for (const auto& [name, reason] : store.skipped()) check(name, reason);
+  for (const auto& [name, reason] : engine.embedding_errors()) check(name, reason);
 }
 
 PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,

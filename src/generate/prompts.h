@@ -28,7 +28,11 @@ struct PassSteps {
   std::optional<int> hires_calls;   // second pass of hires fix: its own calls
 };
 
-// Encodes a prompt and the negative prompt with the text encoders' part of its LoRAs put on in `way`. `used` gains the embeddings.
+// Embeddings of the folders that could not be read or do not fit the model, and whose name is a word of one of the texts: a warning each.
+void warn_of_embeddings(Engine& engine, const std::vector<std::string>& texts, GenerateResult& result);
+
+// Encodes a prompt and the negative prompt with the text encoders' part of its LoRAs put on, merged or at run time. `used` gains the
+// embeddings.
 PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,
                               const Request& request, bool merged, NamedHashes& used);
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "generate/request_visit.h"
+#include "sampling/run_plan.h"
 #include "sampling/sampler.h"
 #include "sampling/schedules.h"
 
@@ -59,30 +60,19 @@ struct CheckField {
   void operator()(E&, const Field&) const {}
 };
 
-// "DPM++ 2M Karras" -> dpmpp_2m, karras, as A1111's API still takes it; other names are left for the check of choices.
+// "DPM++ 2M Karras" -> dpmpp_2m, karras, as A1111's API still takes it; unknown names are left for the check of choices.
 void split_sampler(std::string& sampler, std::string& schedule) {
-  const auto known = [](std::string_view text) -> const Sampler* {
-    try {
-      return &find_sampler(text);
-    } catch (const Error&) {
-      return nullptr;
-    }
-  };
   if (sampler.empty()) return;
-  if (const Sampler* plain = known(sampler)) {
-    sampler = plain->name;
+  try {
+    sampler = find_sampler(sampler).name;
     return;
+  } catch (const Error&) {  // perhaps a schedule stands behind it
   }
-  const std::string low = lower(trim(sampler));
-  for (const Schedule& row : schedules()) {
-    for (const std::string_view suffix : {row.label, row.name}) {
-      if (!ends_with(low, " " + lower(suffix))) continue;
-      const Sampler* found = known(std::string_view(low).substr(0, low.size() - suffix.size() - 1));
-      if (!found) continue;
-      sampler = found->name;
-      schedule = found->schedule == row.name ? "automatic" : row.name;
-      return;
-    }
+  try {
+    const auto both = find_sampler_and_schedule(sampler);
+    sampler = both.sampler->name;
+    schedule = both.schedule->name;
+  } catch (const Error&) {  // the check of choices names the near ones
   }
 }
 

@@ -97,14 +97,6 @@ std::vector<Embedding> from_json(const std::string& stem, const std::string& tex
   }
 }
 
-bool is_picture(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  char start[12] = {};
-  file.read(start, sizeof start);
-  const std::string_view head(start, sizeof start);
-  return starts_with(head, "\x89PNG") || starts_with(head, "\xFF\xD8\xFF") || (starts_with(head, "RIFF") && head.substr(8) == "WEBP");
-}
-
 std::vector<Embedding> read_tensor_form(const std::filesystem::path& path) {
   const auto file = TensorFile::open(path);
   TensorMap tensors;
@@ -116,6 +108,14 @@ std::vector<Embedding> read_tensor_form(const std::filesystem::path& path) {
   return from_tensors(path.stem().string(), tensors);
 }
 }  // namespace
+
+bool is_picture(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  char start[12] = {};
+  file.read(start, sizeof start);
+  const std::string_view head(start, sizeof start);
+  return starts_with(head, "\x89PNG") || starts_with(head, "\xFF\xD8\xFF") || (starts_with(head, "RIFF") && head.substr(8) == "WEBP");
+}
 
 std::vector<Embedding> read_embedding_file(const std::filesystem::path& path) {
   return with_context("while reading embedding " + path.string(), [&] {

@@ -29,6 +29,9 @@ std::vector<Embedding> bundled_embeddings(const std::vector<std::string>& names,
 // The tensor belongs to a bundled embedding, not to the LoRA.
 bool is_bundled_embedding(const std::string& tensor_name, const std::map<std::string, std::string>& metadata);
 
+// A PNG, JPEG or WebP by its first bytes.
+bool is_picture(const std::filesystem::path& path);
+
 // The embedding's JSON that a picture carries; nothing when it carries none.
 std::optional<std::string> embedding_json_of(const PictureFile& picture);
 

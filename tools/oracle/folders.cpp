@@ -74,7 +74,7 @@ void check_settings(Check& check, const std::string& model, const fs::path& fold
       check.exact(tokenizer + " padding", spec.text_encoders[i].padding_id == (text == "!" ? 0 : id), "is " + text);
     }
     for (const auto& path : check.files(tokenizer + "/added_tokens.json")) {
-      const json added = json::parse(read_text(path));
+      const auto added = json::parse(read_text(path));
       Tally tally;
       // "!" is listed under the id 0, where it ends no word.
       for (const auto& [text, id] : added.items()) tally.add(text, token_text(id) == text, "has another id");
