@@ -38,6 +38,8 @@ TEST(Cli, TheFullHelpOfGenerateHasEverySettingAndTheShortOneIsShorter) {
   EXPECT_TRUE(has(brief.out, "--help"));
 }
 
+TEST(Cli, AFlagThatOnlySwitchesOffStandsInTheHelpByItsName) { EXPECT_TRUE(has(run({"inspect", "-h"}).out, "--no-hash")); }
+
 TEST(Cli, UnknownCommandsAndOptionsNameTheNearOnes) {
   const Ran command = run({"genrate"});
   EXPECT_EQ(command.code, 2);
