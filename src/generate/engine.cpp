@@ -135,9 +135,14 @@ std::shared_ptr<const LoadedLora> Engine::lora(const ModelFile& file) {
   const std::string key = file.path.string() + "\n" + std::to_string(changed);
   auto& loaded = loras_[key];
   if (!loaded) {
-    loaded = with_context("while reading LoRA " + file.path.string(), [&] { return load_lora(*LoraFile::open(file.path), layers_, spec_.family); });
+    loaded = load_lora(*LoraFile::open(file.path), layers_, spec_.family);
   }
   return loaded;
+}
+
+void Engine::merge_loras(const LoraSet& set, std::string_view component) {
+  lora_applier_->merge(set, component);
+  checkpoint_->release_pages();
 }
 
 const std::string& Engine::model_hash() {

@@ -52,6 +52,8 @@ class Engine {
   std::string vae_name(const std::string& name) const;
 
   const LayerMap& layers() const { return layers_; }
+  // Merges into the layers of a component ("unet.", "text_encoder"); the base weights that were read for it leave memory again.
+  void merge_loras(const LoraSet& set, std::string_view component);
   LoraApplier& lora_applier() { return *lora_applier_; }
   // Loaded and matched once per file state (path, size, time of change).
   std::shared_ptr<const LoadedLora> lora(const ModelFile& file);

@@ -168,7 +168,7 @@ Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vec
     if (is_new) place->second = encode_prompts(engine, prompts[job.prompt], negative, pass.steps, request, call.merged, used[job.prompt]);
     inputs.pictures.push_back(place->second);
   }
-  if (call.merged) engine.lora_applier().merge(prompts[batch.front().prompt].loras, "unet.");
+  if (call.merged) engine.merge_loras(prompts[batch.front().prompt].loras, "unet.");
 
   PictureNoise noise = make_noise(call, batch, pass.size);
   const Device device = engine.unet().compute().device;

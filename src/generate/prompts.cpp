@@ -108,7 +108,7 @@ void warn_of_embeddings(Engine& engine, const std::vector<std::string>& texts, G
 PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,
                               const Request& request, bool merged, NamedHashes& used) {
   if (merged) {
-    engine.lora_applier().merge(prompt.loras, "text_encoder");
+    engine.merge_loras(prompt.loras, "text_encoder");
   } else {
     engine.lora_applier().attach(std::span(&prompt.loras, 1), "text_encoder");
   }
