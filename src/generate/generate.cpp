@@ -93,15 +93,16 @@ int evaluations(const Request& r) {
 // Merged, or beside the layers at run time? Decided once a call.
 bool choose_merged(const Call& call) {
   if (call.request.lora_apply != LoraApply::automatic) return call.request.lora_apply == LoraApply::merged;
+  // On the CPU a batch gains nothing and is taken apart by LoRA set. Merging is always chosen there, so that a picture does not depend on
+  // its company: what the rule says for a batch may differ from what it says for a picture alone.
+  if (call.engine.unet().compute().device.is_cpu()) return true;
   ApplyPlan plan{.evaluations = evaluations(call.request), .pictures = batch_pictures(call.request)};
   std::vector<LoraSet> sets;
   for (const auto& prompt : call.prompts) {
     if (std::find(sets.begin(), sets.end(), prompt.loras) == sets.end()) sets.push_back(prompt.loras);
     plan.low_rank = plan.low_rank && is_low_rank(prompt.loras);
   }
-  // A batch of several sets is taken apart on the CPU, where a batch gains nothing; on a GPU it stays whole and so needs the run-time way.
-  plan.sets_in_batch = call.engine.unet().compute().device.is_cpu() ? 1 : static_cast<int>(sets.size());
-  plan.pictures /= plan.sets_in_batch == 1 ? std::max<int>(1, static_cast<int>(sets.size())) : 1;
+  plan.sets_in_batch = static_cast<int>(sets.size());  // a batch stays whole on a GPU
   return prefer_merged(plan);
 }
 
