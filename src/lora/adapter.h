@@ -81,7 +81,7 @@ class TensorGroup {
 struct AdapterOptions {
   int64_t rank = 4;
   double alpha = 4;
-  // further options of single kinds are added here by the issue that trains them
+  // options that only single kinds know go here
 };
 
 struct AdapterKind {
