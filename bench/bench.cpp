@@ -1,7 +1,6 @@
 #include "bench.h"
 
 #include <chrono>
-#include <fstream>
 
 #include "base/error.h"
 #include "generate/engine.h"
@@ -9,6 +8,7 @@
 #include "io/tensor_file.h"
 #include "lora/apply.h"
 #include "model/fresh_weights.h"
+#include "training.h"
 
 namespace lorikeet {
 
@@ -34,6 +34,8 @@ double best_of(int runs, const std::function<void()>& work) {
 // Sums of the products of a network: 2 · multiplications of convolutions, linears and attention (peers.md's counting: GFLOP).
 struct Work {
   double unet_256 = 360, unet_512 = 1606, vae_512 = 2515, text = 13.0;
+  // Forward is half of the CFG pair's, the gradients of the inputs are as much again, and recomputation is another forward.
+  double training(int side_px, bool recompute) const { return (side_px == 256 ? unet_256 : unet_512) / 2 * (recompute ? 3 : 2); }
 };
 
 // The matrix rate that libtorch itself reaches: the better of a large linear and a 3×3 convolution as the U-Net has them.
@@ -98,14 +100,6 @@ fs::path full_size_lora(const LayerMap& layers, int number) {
   return path;
 }
 
-long peak_memory_mb() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stol(line.substr(6)) / 1024;
-  }
-  return 0;
-}
-
 class Bench {
  public:
   Bench(const BenchOptions& options, const std::function<void(const BenchRow&)>& report) : options_(options), report_(report) {}
@@ -118,6 +112,7 @@ class Bench {
     rates_["bf16"] = matrix_rate(torch::kBFloat16, device);
     add("matrix rate bf16 (libtorch)", rates_["bf16"], "GFLOP/s");
     checkpoint_ = options_.checkpoint.empty() ? full_size_checkpoint() : options_.checkpoint;
+    for (const char* precision : {"bf16", "f32"}) training(precision);
     for (const char* precision : {"bf16", "f32"}) networks(precision);
     return rows_;
   }
@@ -159,6 +154,21 @@ class Bench {
     timed("text encoder, 77 tokens,", "f32", work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
     if (wanted("LoRA load change un-merge merge and un-merge run-time overhead")) loras(*engine, precision);
     add("peak memory so far " + precision, static_cast<double>(peak_memory_mb()), "MB");
+  }
+
+  // Before everything else, so that the memory is that of training alone.
+  void training(const std::string& precision) {
+    for (const int side : options_.large ? std::vector{256, 512} : std::vector{256}) {
+      for (const bool recompute : {true, false}) {
+        const std::string what = std::to_string(side) + "², " + (recompute ? "gradient checkpointing, " : "") + precision;
+        const std::string time = "LoRA training step " + what, memory = "peak memory of LoRA training " + what;
+        if (!wanted(time) && !wanted(memory)) continue;
+        const TrainingFigures figures = measure_training(checkpoint_, options_.device, {side, precision, recompute});
+        add(time, figures.seconds, "s", work_.training(side, recompute) / figures.seconds / rates_[precision]);
+        add(memory, static_cast<double>(figures.peak_mb), "MB");
+      }
+    }
+    reset_peak_memory();
   }
 
   static UNetInput unet_input(int side, int64_t rows, Device device, const ModelSpec& spec) {

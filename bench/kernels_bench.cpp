@@ -3,6 +3,7 @@
 //   OMP_NUM_THREADS, LORIKEET_ISA: as in the program.
 #include <time.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -38,12 +39,14 @@ double seconds(const std::function<Tensor()>& work) {
   return best;
 }
 
+bool is_wanted(const std::string& name) {
+  return wanted.empty() || std::any_of(wanted.begin(), wanted.end(), [&](const auto& word) { return name.find(word) != std::string::npos; });
+}
+
 // amount: operations, or bytes that have to be read and written.
 void line(const std::string& name, double amount, const char* unit, const std::function<Tensor()>& ours,
           const std::function<Tensor()>& torch_way) {
-  bool show = wanted.empty();
-  for (const auto& word : wanted) show = show || name.find(word) != std::string::npos;
-  if (!show) return;
+  if (!is_wanted(name)) return;
   const double a = seconds(ours), b = seconds(torch_way);
   std::printf("%-52s %9.3f ms %8.0f %s   libtorch %9.3f ms %8.0f   x %.2f\n", name.c_str(), a * 1e3, amount / a * 1e-9, unit, b * 1e3,
               amount / b * 1e-9, b / a);
@@ -96,6 +99,65 @@ void bench_attention(Dtype dtype, int64_t batch, int64_t heads, int64_t queries,
           ", d " + std::to_string(width),
       4.0 * batch * heads * queries * keys * width, "GFLOP/s", [&] { return attention(q, k, v, heads, scale, false); },
       [&] { return torch_attention(split(q), split(k), split(v), scale, false).transpose(1, 2).flatten(2); });
+}
+
+// What libtorch's automatic differentiation takes for the gradients of `inputs`, the forward being done.
+std::function<Tensor()> torch_backward(std::vector<Tensor> inputs, const std::function<Tensor(const std::vector<Tensor>&)>& formula) {
+  torch::AutoGradMode recording(true);
+  for (auto& x : inputs) x = x.detach().requires_grad_();
+  const Tensor y = formula(inputs), dy = torch::randn_like(y);
+  return [=] { return torch::autograd::grad({y}, inputs, {dy}, /*retain_graph=*/true)[0]; };
+}
+
+void bench_attention_backward(Dtype dtype, int64_t batch, int64_t heads, int64_t queries, int64_t keys, int64_t width) {
+  const std::string name = "attention_backward " + type_name(dtype) + std::to_string(batch * heads) + " x " + std::to_string(queries) +
+                           " x " + std::to_string(keys) + ", d " + std::to_string(width);
+  if (!is_wanted(name)) return;
+  const auto make = [&](int64_t tokens) { return torch::randn({batch, tokens, heads * width}).to(dtype); };
+  const double scale = 1 / std::sqrt(static_cast<double>(width));
+  const AttentionInput input{make(queries), make(keys), make(keys), heads, scale, false};
+  const AttentionResult result = attention_with_lse(input);
+  const Tensor dout = make(queries);
+  const auto split = [&](const Tensor& x) { return x.unflatten(-1, {heads, width}).transpose(1, 2); };
+  line(
+      name, 10.0 * batch * heads * queries * keys * width, "GFLOP/s", [&] { return attention_backward(input, result, dout, true, true).dq; },
+      torch_backward({input.q, input.k, input.v}, [&](const std::vector<Tensor>& x) {
+        return torch_attention(split(x[0]), split(x[1]), split(x[2]), scale, false).transpose(1, 2).flatten(2);
+      }));
+}
+
+void bench_rows_backward(Dtype dtype) {
+  using Tensors = std::vector<Tensor>;
+  const auto last = at::MemoryFormat::ChannelsLast;
+  const Tensor weight = torch::randn({320}), bias = torch::randn({320}), w = weight.to(dtype), b = bias.to(dtype);
+  const Tensor x = torch::randn({2, 320, 64, 64}).to(dtype).contiguous(last), dy = torch::randn_like(x);
+  const double bytes = static_cast<double>(x.numel() * x.element_size());
+  const std::string type = type_name(dtype);
+  const GroupNorm norm{32, weight, bias, 1e-5, true, {}};
+  const Tensor statistics = group_norm_with_statistics(x, norm).statistics;
+  line(
+      "group_norm+silu_backward " + type + "2 x 320 x 64²", 3 * bytes, "GB/s",
+      [&] { return group_norm_backward(dy, x, statistics, norm, {true, false, false, false}).dx; },
+      torch_backward({x}, [&](const Tensors& in) { return at::silu(at::group_norm(in[0], 32, w, b, 1e-5)); }));
+  const Tensor tokens = torch::randn({2, 4096, 320}).to(dtype), dtokens = torch::randn_like(tokens);
+  line(
+      "layer_norm_backward " + type + "8192 x 320", 3 * bytes, "GB/s",
+      [&] { return layer_norm_backward(dtokens, tokens, weight, 1e-5, true, false).dx; },
+      torch_backward({tokens}, [&](const Tensors& in) { return at::layer_norm(in[0], {320}, w, b, 1e-5); }));
+  const Tensor wide = torch::randn({2, 4096, 2560}).to(dtype), dwide = torch::randn({2, 4096, 1280}).to(dtype);
+  line(
+      "geglu_backward " + type + "8192 x 2560", 2.5 * wide.numel() * wide.element_size(), "GB/s", [&] { return geglu_backward(dwide, wide); },
+      torch_backward({wide}, [](const Tensors& in) {
+        const auto halves = in[0].chunk(2, -1);
+        return halves[0] * at::gelu(halves[1]);
+      }));
+  line(
+      "silu_backward " + type + "2 x 320 x 64²", 3 * bytes, "GB/s", [&] { return kernels::silu_backward(dy, x); },
+      torch_backward({x}, [](const Tensors& in) { return at::silu(in[0]); }));
+  const Tensor large = torch::randn({2, 320, 128, 128}).to(dtype).contiguous(last);
+  line(
+      "upsample_nearest2x_backward " + type + "2 x 320 x 64²", 5 * bytes, "GB/s", [&] { return upsample_nearest2x_backward(large); },
+      torch_backward({x}, [](const Tensors& in) { return at::upsample_nearest2d(in[0], {128, 128}); }));
 }
 
 void bench_rows(Dtype dtype) {
@@ -151,6 +213,12 @@ int main(int argc, char** argv) {
     bench_attention(dtype, 2, 8, 256, 256, 160);
     bench_attention(dtype, 2, 10, 1024, 1024, 64);
     bench_attention(dtype, 1, 1, 4096, 4096, 512);
+    bench_attention(dtype, 1, 8, 4096, 4096, 40);
+    bench_attention_backward(dtype, 1, 8, 4096, 4096, 40);
+    bench_attention_backward(dtype, 1, 8, 4096, 77, 40);
+    bench_attention_backward(dtype, 2, 8, 1024, 1024, 80);
+    bench_attention_backward(dtype, 2, 8, 256, 256, 160);
+    bench_attention_backward(dtype, 2, 10, 1024, 1024, 64);
     bench_conv(dtype, 2, 320, 320, 64);
     bench_conv(dtype, 2, 640, 640, 32);
     bench_conv(dtype, 2, 1280, 1280, 16);
@@ -171,6 +239,7 @@ int main(int argc, char** argv) {
     bench_linear(dtype, 512, 1280, 10240);
     bench_linear(dtype, 154, 768, 320);
     bench_rows(dtype);
+    bench_rows_backward(dtype);
   }
   return 0;
 }

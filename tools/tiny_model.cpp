@@ -29,17 +29,6 @@ std::map<std::string, Tensor> halved(const std::map<std::string, Tensor>& tensor
   return result;
 }
 
-void write_checkpoint(const fs::path& path) {
-  const ModelSpec spec = tiny_spec();
-  FreshWeights fresh(7);
-  LayerMap layers;
-  const Weights weights(fresh, layers, Compute{});
-  ClipTextModel text(spec.text_encoders[0], weights / "text_encoder");
-  UNet unet(spec.unet, weights / "unet");
-  Vae vae(spec.vae, weights / "vae");
-  write_safetensors(path, halved(single_file_weights(fresh.made(), spec)), {{"lorikeet.config", config_text(spec)}});
-}
-
 // Rank 4 on the cross-attention layers, strong enough to be seen.
 void write_lora(const fs::path& path) {
   std::map<std::string, Tensor> tensors;
@@ -70,7 +59,7 @@ int main(int argc, char** argv) {
     const std::filesystem::path folder = argv[1];
     std::filesystem::create_directories(folder / "checkpoints");
     std::filesystem::create_directories(folder / "loras");
-    lorikeet::write_checkpoint(folder / "checkpoints" / "tiny.safetensors");
+    lorikeet::write_fresh_checkpoint(folder / "checkpoints" / "tiny.safetensors", lorikeet::tiny_spec(), lorikeet::FreshWeights(7));
     lorikeet::write_lora(folder / "loras" / "tiny-style.safetensors");
   } catch (const lorikeet::Error& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

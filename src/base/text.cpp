@@ -108,7 +108,9 @@ std::optional<int64_t> parse_int(std::string_view text) {
 std::string format_number(double value) {
   if (std::abs(value) < 1e15 && value == std::floor(value)) return std::to_string(static_cast<int64_t>(value));
   char buffer[40];
-  const auto [end, code] = std::to_chars(buffer, buffer + sizeof buffer, value);
+  const bool plain = std::abs(value) >= 1e-4 && std::abs(value) < 1e16;  // Python's bounds
+  const auto [end, code] =
+      std::to_chars(buffer, buffer + sizeof buffer, value, plain ? std::chars_format::fixed : std::chars_format::scientific);
   return std::string(buffer, end);
 }
 

@@ -26,13 +26,18 @@ using RunCommand = std::function<int(Output&)>;  // the exit code; throws Error
 struct Command {
   std::string_view name, summary;
   RunCommand (*define)(CLI::App& app);  // adds the options; what it returns runs after they are parsed
+  // Commands of two words ("lora info"), whose rows have both words as their names; null: none.
+  std::span<const Command> (*verbs)() = nullptr;
 };
 
 std::span<const Command> commands();  // the one list: help, completion and tests read it
 
 RunCommand define_generate(CLI::App& app);
+RunCommand define_plot(CLI::App& app);
 RunCommand define_bench(CLI::App& app);
 RunCommand define_inspect(CLI::App& app);
+RunCommand define_train(CLI::App& app);
+RunCommand define_fresh(CLI::App& app);
 RunCommand define_lora(CLI::App& app);
 RunCommand define_completion(CLI::App& app);
 

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/lora_inputs.h"
 #include "generate/request.h"
+#include "training/config.h"
 
 namespace lorikeet {
 
@@ -21,11 +23,12 @@ std::vector<std::string> values_of(const std::string& flag) {
   if (flag == "--device") return {"auto", "cpu", "cuda"};
   if (flag == "--precision") return {"auto", "f32", "bf16", "f16"};
   std::vector<std::string> values;
-  for (const FieldInfo& info : field_list())
-    if (info.flag == flag)
-      for (const Choice& choice : info.choices)
-        if (!choice.name.empty()) values.emplace_back(choice.name);
-  return values;
+  for (const std::span<const FieldInfo> list : {field_list(), train_field_list()})
+    for (const FieldInfo& info : list)
+      if (info.flag == flag)
+        for (const Choice& choice : info.choices)
+          if (!choice.name.empty()) values.emplace_back(choice.name);
+  return values.empty() ? lora_option_values(flag) : values;
 }
 
 std::vector<Flag> flags_of(const Command& command) {
@@ -46,10 +49,33 @@ std::vector<Flag> flags_of(const Command& command) {
   return flags;
 }
 
+// "info" of "lora info".
+std::string verb_of(const Command& command, const Command& verb) { return std::string(verb.name.substr(command.name.size() + 1)); }
+
+std::vector<std::string> verbs_of(const Command& command) {
+  std::vector<std::string> verbs;
+  if (command.verbs)
+    for (const Command& verb : command.verbs()) verbs.push_back(verb_of(command, verb));
+  return verbs;
+}
+
 std::string command_names() {
   std::vector<std::string> names;
   for (const Command& command : commands()) names.emplace_back(command.name);
   return join(names, " ");
+}
+
+// The options of one command, for a case that tells it.
+std::string bash_options(const Command& command) {
+  std::vector<std::string> names;
+  std::string cases;
+  for (const Flag& flag : flags_of(command)) {
+    names.insert(names.end(), flag.names.begin(), flag.names.end());
+    if (!flag.values.empty())
+      cases += "        " + join(flag.names, "|") + ") COMPREPLY=($(compgen -W \"" + join(flag.values, " ") + "\" -- \"$word\")); return ;;\n";
+  }
+  return "      case $previous in\n" + cases + "      *) ;;\n      esac\n" + "      [[ $word == -* ]] && COMPREPLY=($(compgen -W \"" +
+         join(names, " ") + "\" -- \"$word\")) && return ;;\n";
 }
 
 std::string bash_script() {
@@ -61,16 +87,15 @@ std::string bash_script() {
       "\" -- \"$word\")); return; fi\n"
       "  case ${COMP_WORDS[1]} in\n";
   for (const Command& command : commands()) {
-    std::vector<std::string> names;
-    std::string cases;
-    for (const Flag& flag : flags_of(command)) {
-      names.insert(names.end(), flag.names.begin(), flag.names.end());
-      if (!flag.values.empty())
-        cases +=
-            "        " + join(flag.names, "|") + ") COMPREPLY=($(compgen -W \"" + join(flag.values, " ") + "\" -- \"$word\")); return ;;\n";
+    script += "    " + std::string(command.name) + ")\n";
+    if (!command.verbs) {
+      script += bash_options(command);
+      continue;
     }
-    script += "    " + std::string(command.name) + ")\n      case $previous in\n" + cases + "      *) ;;\n      esac\n" +
-              "      [[ $word == -* ]] && COMPREPLY=($(compgen -W \"" + join(names, " ") + "\" -- \"$word\")) && return ;;\n";
+    script += "      if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W \"" + join(verbs_of(command), " ") +
+              "\" -- \"$word\")); return; fi\n      case ${COMP_WORDS[2]} in\n";
+    for (const Command& verb : command.verbs()) script += "      " + verb_of(command, verb) + ")\n" + bash_options(verb);
+    script += "      esac ;;\n";
   }
   return script + "  esac\n  compopt -o default 2>/dev/null; COMPREPLY=()\n}\ncomplete -F _lorikeet lorikeet\n";
 }
@@ -81,6 +106,16 @@ std::string escaped(const std::string& text) {
   return result;
 }
 
+std::string zsh_options(const Command& command) {
+  std::string script = "_arguments";
+  for (const Flag& flag : flags_of(command))
+    for (const std::string& name : flag.names) {
+      const std::string values = flag.values.empty() ? "_files" : "(" + join(flag.values, " ") + ")";
+      script += " \\\n      '*" + name + "[" + escaped(flag.help) + "]" + (flag.takes_value ? ":value:" + values : "") + "'";
+    }
+  return script + " \\\n      '*:file:_files' ;;\n";
+}
+
 std::string zsh_script() {
   std::string script =
       "#compdef lorikeet\n# lorikeet: zsh completion. Use: lorikeet completion zsh > \"${fpath[1]}/_lorikeet\"\n_lorikeet() {\n"
@@ -88,33 +123,54 @@ std::string zsh_script() {
   for (const Command& command : commands()) script += "'" + std::string(command.name) + ":" + escaped(std::string(command.summary)) + "' ";
   script += ")\n    _describe command names\n    return\n  fi\n  local name=$words[2]\n  shift words; ((CURRENT--))\n  case $name in\n";
   for (const Command& command : commands()) {
-    script += "    " + std::string(command.name) + ") _arguments";
-    for (const Flag& flag : flags_of(command))
-      for (const std::string& name : flag.names) {
-        const std::string values = flag.values.empty() ? "_files" : "(" + join(flag.values, " ") + ")";
-        script += " \\\n      '*" + name + "[" + escaped(flag.help) + "]" + (flag.takes_value ? ":value:" + values : "") + "'";
-      }
-    script += " \\\n      '*:file:_files' ;;\n";
+    script += "    " + std::string(command.name) + ") ";
+    if (!command.verbs) {
+      script += zsh_options(command);
+      continue;
+    }
+    script += "\n      if ((CURRENT == 2)); then\n        local -a verbs=(";
+    for (const Command& verb : command.verbs()) script += "'" + verb_of(command, verb) + ":" + escaped(std::string(verb.summary)) + "' ";
+    script += ")\n        _describe verb verbs\n        return\n      fi\n      name=$words[2]\n      shift words; ((CURRENT--))\n      case $name in\n";
+    for (const Command& verb : command.verbs()) script += "      " + verb_of(command, verb) + ") " + zsh_options(verb);
+    script += "      esac ;;\n";
   }
   return script + "  esac\n}\ncompdef _lorikeet lorikeet\n";
 }
 
+std::string fish_quoted(std::string text) { return "'" + replace_all(replace_all(std::move(text), "\\", "\\\\"), "'", "\\'") + "'"; }
+
+std::string fish_options(const Command& command, const std::string& condition) {
+  std::string script;
+  for (const Flag& flag : flags_of(command)) {
+    script += "complete -c lorikeet -n '" + condition + "'";
+    for (const std::string& name : flag.names) script += starts_with(name, "--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
+    if (!flag.values.empty())
+      script += " -x -a " + fish_quoted(join(flag.values, " "));
+    else if (flag.takes_value)
+      script += " -r";
+    script += " -d " + fish_quoted(flag.help) + "\n";
+  }
+  return script;
+}
+
 std::string fish_script() {
   std::string script = "# lorikeet: fish completion. Use: lorikeet completion fish > ~/.config/fish/completions/lorikeet.fish\n";
-  const auto quoted = [](std::string text) { return "'" + replace_all(replace_all(std::move(text), "\\", "\\\\"), "'", "\\'") + "'"; };
   for (const Command& command : commands())
     script += "complete -c lorikeet -n __fish_use_subcommand -f -a " + std::string(command.name) + " -d " +
-              quoted(std::string(command.summary)) + "\n";
-  for (const Command& command : commands())
-    for (const Flag& flag : flags_of(command)) {
-      script += "complete -c lorikeet -n '__fish_seen_subcommand_from " + std::string(command.name) + "'";
-      for (const std::string& name : flag.names) script += starts_with(name, "--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
-      if (!flag.values.empty())
-        script += " -x -a " + quoted(join(flag.values, " "));
-      else if (flag.takes_value)
-        script += " -r";
-      script += " -d " + quoted(flag.help) + "\n";
+              fish_quoted(std::string(command.summary)) + "\n";
+  for (const Command& command : commands()) {
+    const std::string seen = "__fish_seen_subcommand_from " + std::string(command.name);
+    if (!command.verbs) {
+      script += fish_options(command, seen);
+      continue;
     }
+    for (const Command& verb : command.verbs()) {
+      const std::string name = verb_of(command, verb);
+      script += "complete -c lorikeet -n '" + seen + "; and not __fish_seen_subcommand_from " + join(verbs_of(command), " ") + "' -f -a " + name +
+                " -d " + fish_quoted(std::string(verb.summary)) + "\n";
+      script += fish_options(verb, seen + "; and __fish_seen_subcommand_from " + name);
+    }
+  }
   return script;
 }
 }  // namespace

@@ -60,7 +60,12 @@ std::string command_help(const Command& command, CLI::App& app, bool full) {
   std::string usage = "lorikeet " + std::string(command.name);
   for (const CLI::Option* option : app.get_options())
     if (option->get_positional()) usage += " " + option->get_type_name();
-  std::string text = std::string(command.summary) + "\n\nUsage: " + usage + " [options]\n";
+  std::string text = std::string(command.summary) + "\n\nUsage: " + usage + (command.verbs ? " VERB" : "") + " [options]\n";
+  if (command.verbs) {
+    text += "\nVerbs:\n";
+    for (const Command& verb : command.verbs()) text += padded("  " + std::string(verb.name), 18) + std::string(verb.summary) + "\n";
+    return text + "\nlorikeet " + std::string(command.name) + " VERB --help: the options of a verb.\n";
+  }
   bool left_out = false;
   for (const std::string& group : app.get_groups()) {
     const bool is_short = std::find(std::begin(kShortGroups), std::end(kShortGroups), group) != std::end(kShortGroups);

@@ -11,6 +11,6 @@ std::string program_help();
 std::string command_help(const Command& command, CLI::App& app, bool full);
 
 // The options of a command for which `full` is wanted only (groups other than these are left out of -h).
-inline constexpr std::string_view kShortGroups[] = {"", "Options", "Picture", "Models"};
+inline constexpr std::string_view kShortGroups[] = {"", "Options", "Plot", "Picture", "Models", "Run", "What is trained", "Pictures"};
 
 }  // namespace lorikeet

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/help.h"
+#include "cli/lora_verbs.h"
 
 namespace lorikeet {
 
@@ -16,8 +17,11 @@ namespace {
 // To add a command: src/cli/<command>.cpp and one line here.
 constexpr std::array kCommands{
     Command{"generate", "Make pictures from a prompt, or from a prompt and a picture.", define_generate},
+    Command{"plot", "Make a labelled sheet of pictures in which one, two or three things change (X/Y/Z plot).", define_plot},
     Command{"inspect", "Tell what a checkpoint, LoRA, embedding or picture is and holds.", define_inspect},
-    Command{"lora", "List the LoRAs: family, kind, rank, trigger words.", define_lora},
+    Command{"lora", "List, look into, mix, bake, extract, resize, convert, compare and edit LoRAs.", define_lora, lora_verbs},
+    Command{"train", "Train a LoRA, an embedding or a whole checkpoint on a folder of pictures.", define_train},
+    Command{"fresh", "Write an untrained checkpoint of any size, to train from nothing.", define_fresh},
     Command{"bench", "Measure this machine with a full-size SD1.5: steps, decoding, loading, LoRAs.", define_bench},
     Command{"completion", "Print the completion script for bash, zsh or fish.", define_completion},
 };
@@ -31,6 +35,18 @@ const Command& find_command(const std::string& name) {
   if (starts_with(name, "-")) throw Error(ErrorKind::bad_input, "the command comes before " + name, "lorikeet generate " + name + " …");
   const std::string near = did_you_mean(name, names);
   throw Error(ErrorKind::bad_input, "there is no command " + name, near.empty() ? "the commands are " + join(names, ", ") : near);
+}
+
+// "info" of "lora".
+const Command& find_verb(const Command& command, const std::string& verb) {
+  std::vector<std::string> verbs;
+  for (const Command& row : command.verbs()) {
+    verbs.emplace_back(row.name.substr(command.name.size() + 1));
+    if (verbs.back() == verb) return row;
+  }
+  const std::string near = did_you_mean(verb, verbs);
+  throw Error(ErrorKind::bad_input, "there is no \"" + std::string(command.name) + " " + verb + "\"",
+              near.empty() ? "the verbs are " + join(verbs, ", ") : near);
 }
 
 void refuse_unknown(CLI::App& app) {
@@ -55,22 +71,25 @@ int run_command(const std::vector<std::string>& arguments, Output& output) {
     output.out << "lorikeet " LORIKEET_VERSION "\n";
     return 0;
   }
-  const Command& command = find_command(arguments[0]);
+  const Command& first = find_command(arguments[0]);
+  const bool has_verb = first.verbs && arguments.size() > 1 && !starts_with(arguments[1], "-");
+  const Command& command = has_verb ? find_verb(first, arguments[1]) : first;
   CLI::App app(std::string(command.summary), std::string(command.name));
   app.set_help_flag("");
   app.allow_extras();
   const RunCommand run = command.define(app);
-  for (size_t i = 1; i < arguments.size(); ++i)
+  const size_t words = has_verb ? 2 : 1;
+  for (size_t i = words; i < arguments.size(); ++i)
     if (arguments[i] == "-h" || arguments[i] == "--help") {
       output.out << command_help(command, app, arguments[i] == "--help");
       return 0;
     }
   try {
-    std::vector<std::string> rest(arguments.rbegin(), arguments.rend() - 1);  // CLI11 wants them backwards
+    std::vector<std::string> rest(arguments.rbegin(), arguments.rend() - static_cast<ptrdiff_t>(words));  // CLI11 wants them backwards
     app.parse(rest);
   } catch (const CLI::ParseError& error) {
     refuse_unknown(app);
-    throw Error(ErrorKind::bad_input, error.what(), "see lorikeet " + arguments[0] + " --help");
+    throw Error(ErrorKind::bad_input, error.what(), "see lorikeet " + std::string(command.name) + " --help");
   }
   refuse_unknown(app);
   return run(output);

@@ -27,20 +27,21 @@ void on_signal(int signal) {
 std::string seconds_text(double seconds) {
   char text[40];
   if (seconds < 60)
-    std::snprintf(text, sizeof text, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
+    std::snprintf(text, sizeof text, seconds > 0 && seconds < 1 ? "%.2f s" : seconds < 10 ? "%.1f s" : "%.0f s", seconds);
   else
     std::snprintf(text, sizeof text, "%d min %02d s", static_cast<int>(seconds) / 60, static_cast<int>(seconds) % 60);
   return text;
 }
 }  // namespace
 
-std::string progress_line(std::string_view stage, int done, int total, double seconds) {
+std::string progress_line(std::string_view stage, int done, int total, double seconds, int before) {
   std::string line(stage);
   if (total <= 0) return line + " …";
   const int filled = std::min(kBarWidth, done * kBarWidth / total);
   line += "  " + std::to_string(done) + "/" + std::to_string(total) + " [" + std::string(static_cast<size_t>(filled), '=') +
           (filled < kBarWidth ? ">" + std::string(static_cast<size_t>(kBarWidth - filled - 1), ' ') : "") + "]";
-  if (done > 0) line += "  " + seconds_text(seconds / done) + " a step, " + seconds_text(seconds / done * (total - done)) + " left";
+  const double a_step = seconds / std::max(1, done - before);
+  if (done > before) line += "  " + seconds_text(a_step) + " a step, " + seconds_text(a_step * (total - done)) + " left";
   return line;
 }
 
@@ -60,11 +61,14 @@ TerminalProgress::~TerminalProgress() {
 void TerminalProgress::stage(std::string_view name, int total) {
   stage_ = name;
   total_ = total;
+  first_ = 0;
+  note_.clear();
   stage_began_ = Clock::now();
   draw(0);
 }
 
 void TerminalProgress::step(int done) {
+  if (Clock::now() - stage_began_ < std::chrono::milliseconds(1)) first_ = done;
   if (done == total_ || Clock::now() - last_drawn_ > std::chrono::milliseconds(80)) draw(done);
 }
 
@@ -72,7 +76,7 @@ void TerminalProgress::draw(int done) {
   if (!draw_) return;
   last_drawn_ = Clock::now();
   const double seconds = std::chrono::duration<double>(last_drawn_ - stage_began_).count();
-  output_.err << "\r\033[K" << progress_line(stage_, done, total_, seconds) << std::flush;
+  output_.err << "\r\033[K" << progress_line(stage_, done, total_, seconds, first_) << (note_.empty() ? "" : ", ") << note_ << std::flush;
 }
 
 void TerminalProgress::clear_line() {

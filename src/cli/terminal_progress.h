@@ -19,12 +19,16 @@ class TerminalProgress : public Progress {
   TerminalProgress(const TerminalProgress&) = delete;
 
   void stage(std::string_view name, int total) override;
+  // At once behind stage(): where a stage goes on that was begun earlier.
   void step(int done) override;
 
   // Writes each estimate to a picture file, at most once in half a second. to_picture makes the picture of the first latent of a batch.
   void preview_to(std::filesystem::path file, std::function<Picture(const Tensor&)> to_picture);
   bool wants_preview() const override;
   void preview(const Tensor& x0) override;
+
+  // Stands behind the bar from now on: "loss 0.12".
+  void note(std::string text) { note_ = std::move(text); }
 
   void clear_line();
 
@@ -34,14 +38,14 @@ class TerminalProgress : public Progress {
 
   Output& output_;
   bool draw_;
-  std::string stage_;
-  int total_ = 0;
+  std::string stage_, note_;
+  int total_ = 0, first_ = 0;
   Clock::time_point stage_began_, last_drawn_, last_preview_;
   std::filesystem::path preview_file_;
   std::function<Picture(const Tensor&)> to_picture_;
 };
 
-// "sampling  12/20 [===========>        ]  3.2 s a step, 26 s left"
-std::string progress_line(std::string_view stage, int done, int total, double seconds);
+// "sampling  12/20 [===========>        ]  3.2 s a step, 26 s left"; the first `before` steps were not made in these seconds.
+std::string progress_line(std::string_view stage, int done, int total, double seconds, int before = 0);
 
 }  // namespace lorikeet

@@ -8,10 +8,8 @@
 #include "base/progress.h"
 #include "io/model_folders.h"
 #include "lora/apply.h"
-#include "model/spec.h"
+#include "model/networks.h"
 #include "prompt/embeddings.h"
-#include "sampling/noise_schedule.h"
-#include "sampling/prediction.h"
 
 namespace lorikeet {
 
@@ -24,34 +22,29 @@ struct EngineOptions {
   ModelFolders folders = {};         // where LoRAs, embeddings and VAEs are found by name
 };
 
-// Where the networks run and in which dtype. The text encoders are small and rule everything: on the CPU they stay in float32.
-struct ComputePlan {
-  Compute text, unet, vae;
-};
-// Throws Error{bad_input} for a word that is none, Error{unsupported} for a device or dtype that is not to be had here.
-ComputePlan plan_compute(const std::string& device, const std::string& precision);
-
 class Engine {
  public:
   // Loads the checkpoint. Throws Error as Checkpoint::open and recognise_model.
   explicit Engine(EngineOptions options);
+  // With networks that are loaded already, and that somebody else may hold too (a trainer).
+  Engine(EngineOptions options, std::shared_ptr<Networks> networks);
   ~Engine();
 
   const EngineOptions& options() const { return options_; }
-  const Checkpoint& checkpoint() const { return *checkpoint_; }
-  const ModelSpec& spec() const { return spec_; }
-  const NoiseSchedule& noise_schedule() const { return noise_schedule_; }
-  const Prediction& prediction() const { return *prediction_; }
-  const ComputePlan& compute() const { return compute_; }
+  const Checkpoint& checkpoint() const { return *networks_->checkpoint; }
+  const ModelSpec& spec() const { return networks_->spec; }
+  const NoiseSchedule& noise_schedule() const { return networks_->noise_schedule; }
+  const Prediction& prediction() const { return *networks_->prediction; }
+  const ComputePlan& compute() const { return networks_->compute; }
 
-  const std::vector<std::unique_ptr<ClipTextModel>>& text_encoders() const { return text_encoders_; }
-  UNet& unet() const { return *unet_; }
+  const std::vector<std::unique_ptr<ClipTextModel>>& text_encoders() const { return networks_->text_encoders; }
+  UNet& unet() const { return *networks_->unet; }
   // "": the checkpoint's own (or options().vae); else a name or path, loaded once and kept.
   const Vae& vae(const std::string& name);
   // For infotext: the file name of the VAE that `name` means; "" for the checkpoint's own.
   std::string vae_name(const std::string& name) const;
 
-  const LayerMap& layers() const { return layers_; }
+  const LayerMap& layers() const { return networks_->layers; }
   // Merges into the layers of a component ("unet.", "text_encoder"); the base weights that were read for it leave memory again.
   void merge_loras(const LoraSet& set, std::string_view component);
   LoraApplier& lora_applier() { return *lora_applier_; }
@@ -59,6 +52,8 @@ class Engine {
   std::shared_ptr<const LoadedLora> lora(const ModelFile& file);
   // The embeddings of the models folders; read anew when the folders change.
   const EmbeddingStore& embeddings();
+  // One that is in no folder; it takes the place of a file's of the same name.
+  void add_embedding(Embedding embedding);
   // Files among them that could not be read; embeddings().skipped() has those that do not fit the model.
   const std::vector<EmbeddingStore::Skipped>& embedding_errors() const { return embedding_errors_; }
 
@@ -71,25 +66,17 @@ class Engine {
   void set_tiling(bool tiling);
 
  private:
-  std::string probed_prediction() const;
   // The file or folder of the VAE that `name` means; empty for the checkpoint's own.
   std::filesystem::path vae_path(const std::string& name) const;
 
   EngineOptions options_;
-  ComputePlan compute_;
-  std::shared_ptr<const Checkpoint> checkpoint_;
-  ModelSpec spec_;
-  NoiseSchedule noise_schedule_;
-  const Prediction* prediction_ = nullptr;
-  LayerMap layers_;
-  std::vector<std::unique_ptr<ClipTextModel>> text_encoders_;
-  std::unique_ptr<UNet> unet_;
-  std::unique_ptr<Vae> vae_;
+  std::shared_ptr<Networks> networks_;
   struct OtherVae;
   std::map<std::string, std::unique_ptr<OtherVae>> other_vaes_;
   std::unique_ptr<LoraApplier> lora_applier_;
   std::map<std::string, std::shared_ptr<const LoadedLora>> loras_;
   std::unique_ptr<EmbeddingStore> embeddings_;
+  std::vector<Embedding> own_embeddings_;
   std::vector<EmbeddingStore::Skipped> embedding_errors_;
   std::map<std::string, std::string> vae_hashes_;  // by path
   std::string embeddings_state_, model_hash_;

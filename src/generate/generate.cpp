@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <random>
+#include <utility>
 
 #include "base/error.h"
 #include "generate/canvas.h"
@@ -42,6 +43,7 @@ struct Call {
   const Request& request;
   const Vae& vae;
   Progress& progress;
+  std::span<const PictureSeeds> seeds;  // empty: counted up from the request's
   Canvas canvas;
   std::vector<ResolvedPrompt> prompts, hr_prompts;
   bool merged = true;
@@ -118,7 +120,9 @@ std::vector<Batch> plan_batches(const Call& call) {
       };
       if (call.merged && !batches.back().empty() && differs(batches.back().front().prompt)) batches.emplace_back();
       for (int i = 0; i < call.request.batch_size; ++i, ++index) {
-        batches.back().push_back({p, call.request.seed + index, call.request.subseed + index});
+        const PictureSeeds counted{call.request.seed + index, call.request.subseed + index};
+        const PictureSeeds& seeds = call.seeds.empty() ? counted : call.seeds[static_cast<size_t>(index)];
+        batches.back().push_back({p, seeds.seed, seeds.subseed});
       }
     }
   }
@@ -279,15 +283,19 @@ GeneratedPicture finished_picture(Call& call, const Job& job, const Tensor& late
 
 }  // namespace
 
-GenerateResult generate(Engine& engine, const Request& asked, Progress& progress) {
+GenerateResult generate(Engine& engine, const Request& request, Progress& progress) { return generate(engine, request, {}, progress); }
+
+GenerateResult generate(Engine& engine, const Request& asked, std::span<const PictureSeeds> seeds, Progress& progress) {
   torch::NoGradGuard no_grad;
   const auto begin = std::chrono::steady_clock::now();
   GenerateResult result;
   const Request request = completed(asked);
+  if (!seeds.empty() && std::cmp_not_equal(seeds.size(), all_pictures(request)))
+    throw Error(ErrorKind::internal, std::to_string(seeds.size()) + " seeds for " + std::to_string(all_pictures(request)) + " pictures");
   engine.set_tiling(request.tiling);
 
   const Vae& vae = engine.vae(request.vae);
-  Call call{engine, request, vae, progress, {}, resolve(engine, request, false, result), {}};
+  Call call{engine, request, vae, progress, seeds, {}, resolve(engine, request, false, result), {}};
   call.hr_prompts = request.enable_hr && !request.hr_prompt.empty() ? resolve(engine, request, true, result) : call.prompts;
   call.canvas = make_canvas(engine, vae, request);
   call.merged = choose_merged(call);

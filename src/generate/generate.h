@@ -1,6 +1,7 @@
 // generate(): from a request to pictures. The page that a newcomer reads first.
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,12 @@ struct GenerateResult {
 };
 
 GenerateResult generate(Engine& engine, const Request& request, Progress& progress);
+
+// The same with seeds of their own for the pictures, none negative, in the place of seed + i and subseed + i: one for each of
+// all_pictures(request), else Error{internal}.
+struct PictureSeeds {
+  int64_t seed = 0, subseed = 0;
+};
+GenerateResult generate(Engine& engine, const Request& request, std::span<const PictureSeeds> seeds, Progress& progress);
 
 }  // namespace lorikeet

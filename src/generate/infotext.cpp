@@ -4,7 +4,7 @@
 
 #include "base/text.h"
 #include "generate/infotext_words.h"
-#include "generate/request_visit.h"
+#include "generate/request.h"
 
 #ifndef LORIKEET_VERSION
 #define LORIKEET_VERSION "unversioned"
@@ -37,11 +37,12 @@ bool is_told(InInfotext when, const Request& r, bool changed) {
 // One member as infotext spells it.
 struct Word {
   const Field& field;
+  std::string_view key;
   std::string operator()(int value) const { return std::to_string(value); }
   std::string operator()(int64_t value) const { return std::to_string(value); }
   std::string operator()(double value) const { return format_number(value); }
   std::string operator()(const std::optional<double>& value) const { return value ? format_number(*value) : ""; }
-  std::string operator()(bool value) const { return value ? std::string(word_for_true(field.infotext)) : ""; }
+  std::string operator()(bool value) const { return value ? std::string(word_for_true(key)) : ""; }
   std::string operator()(const std::string& value) const {
     if (field.choices)
       for (const Choice& choice : field.choices())
@@ -69,15 +70,13 @@ struct Writer {
   Pairs pairs{};
 
   template <class T>
-  void operator()(const T& member, const Field& field) {
-    if (field.infotext.empty()) return;
-    T before{};
-    const auto read_default = [&](const auto& value, const Field& other) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(value)>, T>)
-        if (other.name == field.name) before = value;
-    };
-    fields(read_default, defaults);
-    if (is_told(field.when, request, !(member == before))) pairs.emplace_back(field.infotext, Word{field}(member));
+  void operator()(const T& member, const Field& field, const InfotextKey& infotext) {
+    if (infotext.key.empty()) return;
+    bool changed = false;
+    visit_field(defaults, field.name, [&](const auto& before, const Field&) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(before)>, T>) changed = !(member == before);
+    });
+    if (is_told(infotext.when, request, changed)) pairs.emplace_back(infotext.key, Word{field, infotext.key}(member));
   }
 };
 

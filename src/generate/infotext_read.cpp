@@ -1,11 +1,12 @@
 // Reading infotext, as A1111's parse_generation_parameters does, and what its paste buttons make of it.
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "generate/infotext.h"
 #include "generate/infotext_words.h"
-#include "generate/request_visit.h"
+#include "generate/request.h"
 #include "sampling/sampler.h"
 #include "sampling/schedules.h"
 
@@ -61,23 +62,23 @@ struct Reader {
   std::vector<std::string>& notes;
 
   template <class T>
-  void operator()(T& member, const Field& field) {
-    if (field.infotext.empty()) return;
-    auto value = values.value_of(field.infotext);
-    if (!value && field.infotext == "Eta") value = values.value_of("Eta DDIM");
+  void operator()(T& member, const Field& field, const InfotextKey& infotext) {
+    if (infotext.key.empty()) return;
+    auto value = values.value_of(infotext.key);
+    if (!value && infotext.key == "Eta") value = values.value_of("Eta DDIM");
     if (!value) return;
     try {
-      read(member, field, *value);
+      if constexpr (std::is_same_v<T, bool>)
+        member = lower(trim(*value)) == lower(word_for_true(infotext.key));
+      else
+        read(member, field, *value);
     } catch (const Error&) {
-      notes.push_back(std::string(field.infotext) + ": " + value->substr(0, 80) + " cannot be read; the usual value is taken");
+      notes.push_back(std::string(infotext.key) + ": " + value->substr(0, 80) + " cannot be read; the usual value is taken");
     }
   }
   template <class T>
   void read(T& member, const Field& field, const std::string& value) const {
     ReadText{value}(member, field);
-  }
-  void read(bool& member, const Field& field, const std::string& value) const {
-    member = lower(trim(value)) == lower(word_for_true(field.infotext));
   }
   void read(std::string& member, const Field& field, const std::string& value) const {
     member = value;
@@ -148,6 +149,18 @@ std::string addnet_tags(const Values& values) {
   return tags.empty() ? tags : "\n" + tags;
 }
 
+// The keys that settings stand under.
+const std::set<std::string_view>& setting_keys() {
+  static const auto all = [] {
+    std::set<std::string_view> keys;
+    const auto add = [&](const auto&, const Field&, const InfotextKey& infotext) { keys.insert(infotext.key); };
+    const Request any;
+    fields(add, any);
+    return keys;
+  }();
+  return all;
+}
+
 void note_what_is_missing(const Values& values, const Request& request, std::vector<std::string>& notes) {
   static constexpr std::string_view kKnown[] = {
       "Model hash",       "Model",        "VAE hash", "Lora hashes", "LoRA hashes",       "TI hashes", "Version", "Size",
@@ -155,8 +168,7 @@ void note_what_is_missing(const Values& values, const Request& request, std::vec
   std::vector<std::string> others;
   for (const auto& [key, value] : values.pairs) {
     const bool known =
-        std::find(std::begin(kKnown), std::end(kKnown), key) != std::end(kKnown) || starts_with(key, "AddNet ") ||
-        std::any_of(field_list().begin(), field_list().end(), [&](const FieldInfo& info) { return info.field.infotext == key; });
+        std::find(std::begin(kKnown), std::end(kKnown), key) != std::end(kKnown) || starts_with(key, "AddNet ") || setting_keys().contains(key);
     if (!known) others.push_back(key);
   }
   if (!others.empty()) notes.push_back("not repeated: " + join(others, ", "));

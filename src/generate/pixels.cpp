@@ -8,55 +8,6 @@ namespace lorikeet {
 
 namespace {
 
-Tensor planes(const Picture& picture) {
-  const auto bytes = torch::from_blob(const_cast<uint8_t*>(picture.pixels.data()), {picture.height_px, picture.width_px, picture.channels},
-                                      torch::kUInt8);
-  return bytes.permute({2, 0, 1}).to(torch::kFloat32).div(255).contiguous();
-}
-
-double cubic(double x) {  // Keys 1981 with a = -0.5, as Pillow
-  x = std::abs(x);
-  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
-  if (x < 2) return ((-0.5 * x + 2.5) * x - 4) * x + 2;
-  return 0;
-}
-
-double lanczos3(double x) {
-  x = std::abs(x);
-  if (x >= 3) return 0;
-  if (x < 1e-8) return 1;
-  const double p = M_PI * x;
-  return std::sin(p) / p * std::sin(p / 3) / (p / 3);
-}
-
-// How each of `to` samples is made from `from` samples. [to, from]
-Tensor resampling_matrix(int from, int to, Resampling resampling) {
-  Tensor matrix = torch::zeros({to, from});
-  auto weight = matrix.accessor<float, 2>();
-  const double scale = static_cast<double>(from) / to, widened = std::max(scale, 1.0);
-  const double support = (resampling == Resampling::lanczos ? 3.0 : 2.0) * widened;
-  for (int i = 0; i < to; ++i) {
-    const double center = (i + 0.5) * scale;
-    if (resampling == Resampling::nearest) {
-      weight[i][std::min(from - 1, static_cast<int>(center))] = 1;
-      continue;
-    }
-    const int first = std::max(0, static_cast<int>(center - support + 0.5));
-    const int end = std::min(from, static_cast<int>(center + support + 0.5));
-    double sum = 0;
-    for (int j = first; j < end; ++j) {
-      const double at = (j + 0.5 - center) / widened;
-      const double value = resampling == Resampling::lanczos ? lanczos3(at) : cubic(at);
-      weight[i][j] = static_cast<float>(value);
-      sum += value;
-    }
-    for (int j = first; j < end; ++j) weight[i][j] /= static_cast<float>(sum);
-  }
-  return matrix;
-}
-
-Tensor to_8_bits(const Tensor& image) { return image.mul(255).round().clamp(0, 255).div(255); }
-
 Tensor blur_with(const Tensor& image, const std::vector<float>& kernel) {
   const auto size = static_cast<int64_t>(kernel.size()), radius = size / 2;
   const Tensor k = torch::tensor(kernel);
@@ -73,43 +24,9 @@ Tensor blur_with(const Tensor& image, const std::vector<float>& kernel) {
 
 }  // namespace
 
-Tensor image_of(const Picture& picture) {
-  const Tensor all = planes(picture);
-  if (picture.channels == 1) return all.expand({3, -1, -1}).contiguous();
-  const Tensor colour = all.slice(0, 0, 3);
-  if (picture.channels == 3) return colour.contiguous();
-  const Tensor alpha = all.slice(0, 3, 4);
-  return (colour * alpha + (1 - alpha)).contiguous();
-}
-
-Tensor mask_of(const Picture& picture) {
-  const Tensor all = planes(picture);
-  if (picture.channels == 1) return all;
-  if (picture.channels == 4 && all[3].min().item<float>() < 1) return all.slice(0, 3, 4).contiguous();
-  // ITU-R 601 luma, Pillow's convert("L").
-  return to_8_bits(all[0] * 0.299 + all[1] * 0.587 + all[2] * 0.114).unsqueeze(0);
-}
-
-Picture picture_of(const Tensor& image) {
-  const Tensor bytes = image.detach().to(torch::kCPU, torch::kFloat32).mul(255).round().clamp(0, 255).to(torch::kUInt8).permute({1, 2, 0}).contiguous();
-  Picture picture;
-  picture.height_px = static_cast<int>(bytes.size(0));
-  picture.width_px = static_cast<int>(bytes.size(1));
-  picture.channels = static_cast<int>(bytes.size(2));
-  picture.pixels.assign(bytes.data_ptr<uint8_t>(), bytes.data_ptr<uint8_t>() + bytes.numel());
-  return picture;
-}
-
 Tensor to_vae_range(const Tensor& image) { return image.mul(2).sub(1).unsqueeze(0); }
 
 Tensor from_vae_range(const Tensor& pixels) { return pixels.squeeze(0).to(torch::kFloat32).add(1).div(2).clamp(0, 1); }
-
-Tensor resize(const Tensor& image, int width_px, int height_px, Resampling resampling) {
-  const auto height = static_cast<int>(image.size(1)), width = static_cast<int>(image.size(2));
-  if (height == height_px && width == width_px) return image;
-  const Tensor columns = resampling_matrix(width, width_px, resampling), rows = resampling_matrix(height, height_px, resampling);
-  return to_8_bits(torch::matmul(rows, torch::matmul(image, columns.t())));
-}
 
 Tensor resize(const Tensor& image, int width_px, int height_px, ResizeMode mode) {
   if (mode == ResizeMode::stretch || mode == ResizeMode::latent) return resize(image, width_px, height_px);

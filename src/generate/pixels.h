@@ -1,23 +1,16 @@
-// Pictures as tensors, and what img2img and inpainting do to pixels: resizing, masks, filling, putting the painted part back.
-// An image is [C, H, W] float32 in 0..1, C = 1 for masks (1 = paint here) and 3 for colour.
+// What img2img and inpainting do to pixels: resize modes, masks, filling, putting the painted part back.
+// An image is [C, H, W] float32 in 0..1 as in io/image.h; in masks 1 = paint here.
 #pragma once
 #include "base/torch.h"
 #include "generate/request.h"
-#include "io/picture.h"
+#include "io/image.h"
 
 namespace lorikeet {
-
-Tensor image_of(const Picture& picture);      // RGB; transparency over white, as A1111 does
-Tensor mask_of(const Picture& picture);       // luminance; the alpha channel where it is not all opaque
-Picture picture_of(const Tensor& image);      // rounded and clamped to 8 bits
 
 // For the autoencoder: [C, H, W] in 0..1 <-> [1, 3, H, W] in -1..1.
 Tensor to_vae_range(const Tensor& image);
 Tensor from_vae_range(const Tensor& pixels);
 
-enum class Resampling { nearest, bicubic, lanczos };
-// Pillow's resampling: the kernel is widened by the reduction, rows and columns apart, rounded to 8 bits at the end.
-Tensor resize(const Tensor& image, int width_px, int height_px, Resampling resampling = Resampling::lanczos);
 // A1111's resize modes: stretch, crop and resize, resize and fill (the border is stretched outward).
 Tensor resize(const Tensor& image, int width_px, int height_px, ResizeMode mode);
 

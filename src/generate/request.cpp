@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "generate/request_visit.h"
+#include "io/fields_json.h"
 #include "sampling/run_plan.h"
 #include "sampling/sampler.h"
 #include "sampling/schedules.h"
@@ -26,39 +26,6 @@ std::vector<Choice> with_same_as_first(std::span<const Choice> choices) {
   result.insert(result.end(), choices.begin(), choices.end());
   return result;
 }
-
-std::string in_range(const Field& field) {
-  const bool open = field.range.most == std::numeric_limits<double>::max();
-  return open ? "give " + format_number(field.range.least) + " or more"
-              : "give a value from " + format_number(field.range.least) + " to " + format_number(field.range.most);
-}
-
-// Ranges and choices of each setting by itself.
-struct CheckField {
-  void number(double value, const Field& field) const {
-    if (!(value >= field.range.least && value <= field.range.most))
-      refuse(std::string(field.name) + " is " + format_number(value) + ", which is out of range", in_range(field));
-  }
-  void operator()(int& value, const Field& field) const { number(value, field); }
-  void operator()(int64_t& value, const Field& field) const { number(static_cast<double>(value), field); }
-  void operator()(double& value, const Field& field) const { number(value, field); }
-  void operator()(std::optional<double>& value, const Field& field) const {
-    if (value) number(*value, field);
-  }
-  void operator()(std::string& value, const Field& field) const {
-    if (!is_valid_utf8(value)) refuse(std::string(field.name) + " is not valid UTF-8 text");
-    if (field.choices) value = choice_named(field, field.choices(), value).name;
-  }
-  void operator()(std::vector<std::string>& values, const Field& field) const {
-    for (const auto& value : values)
-      if (!is_valid_utf8(value)) refuse(std::string(field.name) + " is not valid UTF-8 text");
-  }
-  void operator()(bool&, const Field&) const {}
-  void operator()(PictureSource&, const Field&) const {}
-  template <class E>
-  requires std::is_enum_v<E>
-  void operator()(E&, const Field&) const {}
-};
 
 // "DPM++ 2M Karras" -> dpmpp_2m, karras, as A1111's API still takes it; unknown names are left for the check of choices.
 void split_sampler(std::string& sampler, std::string& schedule) {
@@ -163,23 +130,6 @@ std::span<const Choice> hr_schedule_choices() {
   return list;
 }
 
-const Choice& choice_named(const Field& field, std::span<const Choice> choices, std::string_view text) {
-  const std::string low = lower(trim(text));
-  std::vector<std::string> names;
-  for (const Choice& choice : choices) {
-    if (lower(choice.name) == low || lower(choice.label) == low) return choice;
-    if (!choice.name.empty()) names.emplace_back(choice.name);
-  }
-  const std::string near = did_you_mean(text, names);
-  refuse("\"" + std::string(text) + "\" is not a value of " + std::string(field.name),
-         (near.empty() ? "" : near + " ") + "there are " + join(names, ", "));
-}
-
-std::shared_ptr<const Picture> PictureSource::load() const {
-  if (picture) return picture;
-  return std::make_shared<const Picture>(read_picture(path).picture);
-}
-
 int batch_pictures(const Request& request) { return static_cast<int>(request.prompts.size()) * request.batch_size; }
 int64_t all_pictures(const Request& request) { return int64_t{request.n_iter} * batch_pictures(request); }
 
@@ -187,8 +137,7 @@ void validate(Request& r) {
   split_sampler(r.sampler, r.schedule);
   split_sampler(r.hr_sampler, r.hr_schedule);
   if (r.prompts.empty()) r.prompts.emplace_back();
-  const CheckField check;
-  fields(check, r);
+  check_fields(r);
   check_multiple_of_8("width", r.width);
   check_multiple_of_8("height", r.height);
   check_hires(r);
@@ -201,5 +150,21 @@ void validate(Request& r) {
     if (r.format == PictureFormat::jpeg && prompt.size() + r.negative_prompt.size() > kMostJpegTextBytes)
       refuse("the prompt is too long to be kept in a JPEG file", "choose --format png or webp");
 }
+
+std::span<const FieldInfo> field_list() {
+  static const auto list = describe_fields<Request>();
+  return list;
+}
+
+void set_field(Request& request, std::string_view name, std::string_view text) { read_field(request, name, text); }
+
+Request request_from_json(const nlohmann::json& object, const Request& base) {
+  if (!object.is_object()) refuse("a request is a JSON object, {\"prompt\": …}");
+  Request request = base;
+  read_fields(request, object);
+  return request;
+}
+
+nlohmann::json request_to_json(const Request& request) { return write_fields(request); }
 
 }  // namespace lorikeet

@@ -4,7 +4,6 @@
 #pragma once
 #include <cstdint>
 #include <limits>
-#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
@@ -12,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "io/picture.h"
+#include "io/fields.h"
 
 namespace lorikeet {
 
@@ -34,10 +33,6 @@ enum class HrUpscaler {
 
 bool is_latent(HrUpscaler upscaler);
 
-// One value of a setting that has only some. name: in flags and JSON; label: A1111's word in infotext.
-struct Choice {
-  std::string_view name, label;
-};
 std::span<const Choice> choices(Rng);
 std::span<const Choice> choices(InpaintingFill);
 std::span<const Choice> choices(ResizeMode);
@@ -49,16 +44,6 @@ std::span<const Choice> sampler_choices();      // samplers() of sampling/sample
 std::span<const Choice> hr_sampler_choices();   // the same, and "" (as in the first pass)
 std::span<const Choice> schedule_choices();     // "automatic" and the schedules of sampling/
 std::span<const Choice> hr_schedule_choices();  // the same, and ""
-
-// A picture that a request brings along: as a file on this machine, or as pixels. As text: a path, "data:image/…;base64,…".
-struct PictureSource {
-  std::string path;
-  std::shared_ptr<const Picture> picture;  // wins over path
-
-  bool empty() const { return path.empty() && !picture; }
-  std::shared_ptr<const Picture> load() const;  // Error as read_picture
-  bool operator==(const PictureSource&) const = default;
-};
 
 struct Request {
   // One call makes n_iter batches; a batch holds prompts.size() * batch_size pictures: each prompt batch_size times, prompt by prompt.
@@ -115,7 +100,10 @@ struct Request {
   bool operator==(const Request&) const = default;
 };
 
-enum class FieldGroup { basic, image, hires, advanced };
+namespace request_group {
+inline constexpr FieldGroup basic{"basic", "Picture"}, image{"image", "From a picture (img2img, inpainting)"}, hires{"hires", "Hires fix"},
+    advanced{"advanced", "Advanced"};
+}
 
 // When infotext carries a setting.
 enum class InInfotext {
@@ -130,81 +118,78 @@ enum class InInfotext {
   if_only_masked
 };
 
-// What is known about a setting apart from its member.
-struct Field {
-  struct Range {
-    double least = std::numeric_limits<double>::lowest(), most = std::numeric_limits<double>::max();
-  };
-  std::string_view name;  // the JSON key, snake_case; "--name-with-dashes" is the flag
-  std::string_view help;  // one sentence
-  FieldGroup group = FieldGroup::advanced;
-  Range range = {};                // of numbers
-  std::string_view flags = {};     // further spellings of the flag: "-s", "-W,--w"
-  std::string_view infotext = {};  // A1111's key; "Size-1" and "Size-2" are written as "Size: WxH"
+// How A1111's text in pictures carries a setting.
+struct InfotextKey {
+  std::string_view key = {};  // "Size-1" and "Size-2" are written as "Size: WxH"; "": not at all
   InInfotext when = InInfotext::if_changed;
-  std::span<const Choice> (*choices)() = nullptr;  // of a string; enums have their own
 };
 
-// Calls v(member, field) for every setting, in A1111's order of infotext keys. R is Request or const Request. A member is int, int64_t,
-// double, optional<double>, bool, string, vector<string>, PictureSource or an enum with choices().
-template <class V, class R>
+// Calls v(member, field), or v(member, field, infotext_key) if v takes that, for every setting, in A1111's order of infotext keys. R is Request
+// or const Request. See io/fields.h.
+template <class V, SameSettings<Request> R>
 void fields(V& v, R& r) {
-  using enum FieldGroup;
+  using namespace request_group;
   using enum InInfotext;
   constexpr double kAny = std::numeric_limits<double>::max();
+  const auto each = [&](auto& member, const Field& field, const InfotextKey& infotext = {}) {
+    if constexpr (requires { v(member, field, infotext); })
+      v(member, field, infotext);
+    else
+      v(member, field);
+  };
   // A setting is one line.
   // clang-format off
-  v(r.prompts, {.name = "prompt", .help = "What to paint; may carry <lora:name:weight> tags. Several prompts share a batch.", .group = basic, .flags = "-p"});
-  v(r.negative_prompt, {.name = "negative_prompt", .help = "What to keep out of the picture.", .group = basic, .flags = "-n,--negative"});
-  v(r.steps, {.name = "steps", .help = "Number of denoising steps.", .group = basic, .range = {1, 1000}, .flags = "-s", .infotext = "Steps", .when = always});
-  v(r.sampler, {.name = "sampler", .help = "The stepping rule; A1111's names (\"DPM++ 2M Karras\") work too.", .group = basic, .infotext = "Sampler", .when = always, .choices = sampler_choices});
-  v(r.schedule, {.name = "schedule", .help = "How the noise levels are spaced; automatic: what suits the sampler.", .group = basic, .infotext = "Schedule type", .when = always, .choices = schedule_choices});
-  v(r.cfg_scale, {.name = "cfg_scale", .help = "Guidance: how strongly the prompt rules. 1 switches guidance off.", .group = basic, .range = {0, 100}, .flags = "-c,--cfg", .infotext = "CFG scale", .when = always});
-  v(r.seed, {.name = "seed", .help = "Seed of the first picture, picture i uses seed + i; -1: random.", .group = basic, .range = {-1, kAny}, .infotext = "Seed", .when = always});
-  v(r.width, {.name = "width", .help = "Width in pixels, a multiple of 8.", .group = basic, .range = {64, 8192}, .flags = "-W", .infotext = "Size-1", .when = always});
-  v(r.height, {.name = "height", .help = "Height in pixels, a multiple of 8.", .group = basic, .range = {64, 8192}, .flags = "-H", .infotext = "Size-2", .when = always});
-  v(r.batch_size, {.name = "batch_size", .help = "Pictures of each prompt made together.", .group = basic, .range = {1, 256}, .flags = "-b"});
-  v(r.n_iter, {.name = "n_iter", .help = "How many batches, one after the other.", .group = basic, .range = {1, 10000}, .flags = "--batches"});
-  v(r.vae, {.name = "vae", .help = "Another VAE: a name in the models folder, or a file.", .group = basic, .infotext = "VAE"});
-  v(r.subseed, {.name = "subseed", .help = "Variation seed; -1: random.", .range = {-1, kAny}, .flags = "--variation-seed", .infotext = "Variation seed", .when = if_variation});
-  v(r.subseed_strength, {.name = "subseed_strength", .help = "How far to go from the seed's picture to the variation seed's.", .range = {0, 1}, .flags = "--variation-strength", .infotext = "Variation seed strength"});
-  v(r.seed_resize_from_w, {.name = "seed_resize_from_w", .help = "Keep the layout that the seed gives at this width; -1: off.", .range = {-1, 8192}, .infotext = "Seed resize from-1"});
-  v(r.seed_resize_from_h, {.name = "seed_resize_from_h", .help = "Keep the layout that the seed gives at this height; -1: off.", .range = {-1, 8192}, .infotext = "Seed resize from-2"});
-  v(r.denoising_strength, {.name = "denoising_strength", .help = "How much of the init image (or of the first pass of hires fix) is made anew.", .group = image, .range = {0, 1}, .flags = "-d,--strength", .infotext = "Denoising strength", .when = if_image_or_hires});
-  v(r.clip_skip, {.name = "clip_skip", .help = "Which layer of the text encoder from the end; 0: as the model wants it.", .range = {0, 12}, .infotext = "Clip skip"});
-  v(r.ensd, {.name = "ensd", .help = "A1111's eta noise seed delta.", .range = {-2147483647, 2147483647}, .infotext = "ENSD"});
-  v(r.rng, {.name = "rng", .help = "Where the noise comes from: gpu and nv as a CUDA card makes it, cpu as torch does.", .infotext = "RNG"});
-  v(r.tiling, {.name = "tiling", .help = "Seamless picture, to be laid side by side.", .infotext = "Tiling"});
-  v(r.enable_hr, {.name = "enable_hr", .help = "Hires fix: a second pass at a larger size.", .group = hires, .flags = "--hires"});
-  v(r.hr_sampler, {.name = "hr_sampler", .help = "Sampler of the second pass; empty: the same.", .group = hires, .infotext = "Hires sampler", .when = if_hires_and_changed, .choices = hr_sampler_choices});
-  v(r.hr_prompt, {.name = "hr_prompt", .help = "Prompt of the second pass; empty: the same.", .group = hires, .infotext = "Hires prompt", .when = if_hires_and_changed});
-  v(r.hr_negative_prompt, {.name = "hr_negative_prompt", .help = "Negative prompt of the second pass; empty: the same.", .group = hires, .infotext = "Hires negative prompt", .when = if_hires_and_changed});
-  v(r.hr_schedule, {.name = "hr_schedule", .help = "Schedule of the second pass; empty: the same.", .group = hires, .infotext = "Hires schedule type", .when = if_hires_and_changed, .choices = hr_schedule_choices});
-  v(r.hr_cfg, {.name = "hr_cfg", .help = "Guidance of the second pass; 0: the same.", .group = hires, .range = {0, 100}, .infotext = "Hires CFG Scale", .when = if_hires_and_changed});
-  v(r.hr_scale, {.name = "hr_scale", .help = "How much larger the second pass is.", .group = hires, .range = {1, 8}, .flags = "--hires-scale", .infotext = "Hires upscale", .when = if_hires});
-  v(r.hr_resize_x, {.name = "hr_resize_x", .help = "Width of the second pass in pixels; 0: from hr_scale, or from the height.", .group = hires, .range = {0, 8192}, .infotext = "Hires resize-1", .when = if_hires_and_changed});
-  v(r.hr_resize_y, {.name = "hr_resize_y", .help = "Height of the second pass in pixels; 0: from hr_scale, or from the width.", .group = hires, .range = {0, 8192}, .infotext = "Hires resize-2", .when = if_hires_and_changed});
-  v(r.hr_second_pass_steps, {.name = "hr_second_pass_steps", .help = "Steps of the second pass; 0: as many as the first.", .group = hires, .range = {0, 1000}, .flags = "--hires-steps", .infotext = "Hires steps", .when = if_hires_and_changed});
-  v(r.hr_upscaler, {.name = "hr_upscaler", .help = "How the first pass is enlarged.", .group = hires, .infotext = "Hires upscaler", .when = if_hires});
-  v(r.init_image, {.name = "init_image", .help = "Start from this picture (img2img).", .group = image, .flags = "-i,--init"});
-  v(r.mask_image, {.name = "mask_image", .help = "Paint only where this picture is white (inpainting).", .group = image, .flags = "--mask"});
-  v(r.resize_mode, {.name = "resize_mode", .help = "How the init image gets to the asked size.", .group = image});
-  v(r.inpainting_mask_invert, {.name = "inpainting_mask_invert", .help = "Paint where the mask is black instead.", .group = image, .flags = "--mask-invert", .infotext = "Mask mode", .when = if_inpaint_and_changed});
-  v(r.mask_blur, {.name = "mask_blur", .help = "Softens the edge of the mask, in pixels.", .group = image, .range = {0, 256}, .infotext = "Mask blur", .when = if_inpaint});
-  v(r.inpaint_full_res, {.name = "inpaint_full_res", .help = "Paint only the masked part, at the full asked size.", .group = image, .flags = "--only-masked", .infotext = "Inpaint area", .when = if_inpaint_and_changed});
-  v(r.inpaint_full_res_padding, {.name = "inpaint_full_res_padding", .help = "Pixels around the masked part that --inpaint-full-res sees.", .group = image, .range = {0, 1024}, .infotext = "Masked area padding", .when = if_only_masked});
-  v(r.inpainting_fill, {.name = "inpainting_fill", .help = "What the masked part starts from.", .group = image, .infotext = "Masked content", .when = if_inpaint_and_changed});
-  v(r.eta, {.name = "eta", .help = "Share of fresh noise of ancestral, SDE and DDIM samplers; unset: the sampler's own.", .range = {0, 10}, .infotext = "Eta"});
-  v(r.s_churn, {.name = "s_churn", .help = "Karras' churn: noise added at each step of euler, heun and dpm2.", .range = {0, 1000}, .infotext = "Sigma churn"});
-  v(r.s_tmin, {.name = "s_tmin", .help = "Churn only above this noise level.", .range = {0, 1000}, .infotext = "Sigma tmin"});
-  v(r.s_tmax, {.name = "s_tmax", .help = "Churn only below this noise level; unset: no bound.", .range = {0, 100000}, .infotext = "Sigma tmax"});
-  v(r.s_noise, {.name = "s_noise", .help = "Strength of the noise that the samplers add.", .range = {0, 10}, .infotext = "Sigma noise"});
-  v(r.cfg_rescale, {.name = "cfg_rescale", .help = "Pulls strong guidance back to the contrast of the plain prompt.", .range = {0, 1}, .infotext = "CFG Rescale phi"});
-  v(r.vae_tiling, {.name = "vae_tiling", .help = "Decode in tiles, for large pictures."});
-  v(r.lora_apply, {.name = "lora_apply", .help = "Put LoRAs into the weights, or beside them at run time."});
-  v(r.allow_missing, {.name = "allow_missing", .help = "Go on without a LoRA that is not there."});
-  v(r.format, {.name = "format", .help = "Format of the picture files.", .group = basic});
-  v(r.quality, {.name = "quality", .help = "Quality of JPEG and WebP; 100: lossless WebP.", .range = {1, 100}});
+  each(r.prompts, {.name = "prompt", .help = "What to paint; may carry <lora:name:weight> tags. Several prompts share a batch.", .group = basic, .flags = "-p"});
+  each(r.negative_prompt, {.name = "negative_prompt", .help = "What to keep out of the picture.", .group = basic, .flags = "-n,--negative"});
+  each(r.steps, {.name = "steps", .help = "Number of denoising steps.", .group = basic, .range = {1, 1000}, .flags = "-s"}, {"Steps", always});
+  each(r.sampler, {.name = "sampler", .help = "The stepping rule; A1111's names (\"DPM++ 2M Karras\") work too.", .group = basic, .choices = sampler_choices}, {"Sampler", always});
+  each(r.schedule, {.name = "schedule", .help = "How the noise levels are spaced; automatic: what suits the sampler.", .group = basic, .choices = schedule_choices}, {"Schedule type", always});
+  each(r.cfg_scale, {.name = "cfg_scale", .help = "Guidance: how strongly the prompt rules. 1 switches guidance off.", .group = basic, .range = {0, 100}, .flags = "-c,--cfg"}, {"CFG scale", always});
+  each(r.seed, {.name = "seed", .help = "Seed of the first picture, picture i uses seed + i; -1: random.", .group = basic, .range = {-1, kAny}}, {"Seed", always});
+  each(r.width, {.name = "width", .help = "Width in pixels, a multiple of 8.", .group = basic, .range = {64, 8192}, .flags = "-W"}, {"Size-1", always});
+  each(r.height, {.name = "height", .help = "Height in pixels, a multiple of 8.", .group = basic, .range = {64, 8192}, .flags = "-H"}, {"Size-2", always});
+  each(r.batch_size, {.name = "batch_size", .help = "Pictures of each prompt made together.", .group = basic, .range = {1, 256}, .flags = "-b"});
+  each(r.n_iter, {.name = "n_iter", .help = "How many batches, one after the other.", .group = basic, .range = {1, 10000}, .flags = "--batches"});
+  each(r.vae, {.name = "vae", .help = "Another VAE: a name in the models folder, or a file.", .group = basic}, {"VAE"});
+  each(r.subseed, {.name = "subseed", .help = "Variation seed; -1: random.", .group = advanced, .range = {-1, kAny}, .flags = "--variation-seed"}, {"Variation seed", if_variation});
+  each(r.subseed_strength, {.name = "subseed_strength", .help = "How far to go from the seed's picture to the variation seed's.", .group = advanced, .range = {0, 1}, .flags = "--variation-strength"}, {"Variation seed strength"});
+  each(r.seed_resize_from_w, {.name = "seed_resize_from_w", .help = "Keep the layout that the seed gives at this width; -1: off.", .group = advanced, .range = {-1, 8192}}, {"Seed resize from-1"});
+  each(r.seed_resize_from_h, {.name = "seed_resize_from_h", .help = "Keep the layout that the seed gives at this height; -1: off.", .group = advanced, .range = {-1, 8192}}, {"Seed resize from-2"});
+  each(r.denoising_strength, {.name = "denoising_strength", .help = "How much of the init image (or of the first pass of hires fix) is made anew.", .group = image, .range = {0, 1}, .flags = "-d,--strength"}, {"Denoising strength", if_image_or_hires});
+  each(r.clip_skip, {.name = "clip_skip", .help = "Which layer of the text encoder from the end; 0: as the model wants it.", .group = advanced, .range = {0, 12}}, {"Clip skip"});
+  each(r.ensd, {.name = "ensd", .help = "A1111's eta noise seed delta.", .group = advanced, .range = {-2147483647, 2147483647}}, {"ENSD"});
+  each(r.rng, {.name = "rng", .help = "Where the noise comes from: gpu and nv as a CUDA card makes it, cpu as torch does.", .group = advanced}, {"RNG"});
+  each(r.tiling, {.name = "tiling", .help = "Seamless picture, to be laid side by side.", .group = advanced}, {"Tiling"});
+  each(r.enable_hr, {.name = "enable_hr", .help = "Hires fix: a second pass at a larger size.", .group = hires, .flags = "--hires"});
+  each(r.hr_sampler, {.name = "hr_sampler", .help = "Sampler of the second pass; empty: the same.", .group = hires, .choices = hr_sampler_choices}, {"Hires sampler", if_hires_and_changed});
+  each(r.hr_prompt, {.name = "hr_prompt", .help = "Prompt of the second pass; empty: the same.", .group = hires}, {"Hires prompt", if_hires_and_changed});
+  each(r.hr_negative_prompt, {.name = "hr_negative_prompt", .help = "Negative prompt of the second pass; empty: the same.", .group = hires}, {"Hires negative prompt", if_hires_and_changed});
+  each(r.hr_schedule, {.name = "hr_schedule", .help = "Schedule of the second pass; empty: the same.", .group = hires, .choices = hr_schedule_choices}, {"Hires schedule type", if_hires_and_changed});
+  each(r.hr_cfg, {.name = "hr_cfg", .help = "Guidance of the second pass; 0: the same.", .group = hires, .range = {0, 100}}, {"Hires CFG Scale", if_hires_and_changed});
+  each(r.hr_scale, {.name = "hr_scale", .help = "How much larger the second pass is.", .group = hires, .range = {1, 8}, .flags = "--hires-scale"}, {"Hires upscale", if_hires});
+  each(r.hr_resize_x, {.name = "hr_resize_x", .help = "Width of the second pass in pixels; 0: from hr_scale, or from the height.", .group = hires, .range = {0, 8192}}, {"Hires resize-1", if_hires_and_changed});
+  each(r.hr_resize_y, {.name = "hr_resize_y", .help = "Height of the second pass in pixels; 0: from hr_scale, or from the width.", .group = hires, .range = {0, 8192}}, {"Hires resize-2", if_hires_and_changed});
+  each(r.hr_second_pass_steps, {.name = "hr_second_pass_steps", .help = "Steps of the second pass; 0: as many as the first.", .group = hires, .range = {0, 1000}, .flags = "--hires-steps"}, {"Hires steps", if_hires_and_changed});
+  each(r.hr_upscaler, {.name = "hr_upscaler", .help = "How the first pass is enlarged.", .group = hires}, {"Hires upscaler", if_hires});
+  each(r.init_image, {.name = "init_image", .help = "Start from this picture (img2img).", .group = image, .flags = "-i,--init"});
+  each(r.mask_image, {.name = "mask_image", .help = "Paint only where this picture is white (inpainting).", .group = image, .flags = "--mask"});
+  each(r.resize_mode, {.name = "resize_mode", .help = "How the init image gets to the asked size.", .group = image});
+  each(r.inpainting_mask_invert, {.name = "inpainting_mask_invert", .help = "Paint where the mask is black instead.", .group = image, .flags = "--mask-invert"}, {"Mask mode", if_inpaint_and_changed});
+  each(r.mask_blur, {.name = "mask_blur", .help = "Softens the edge of the mask, in pixels.", .group = image, .range = {0, 256}}, {"Mask blur", if_inpaint});
+  each(r.inpaint_full_res, {.name = "inpaint_full_res", .help = "Paint only the masked part, at the full asked size.", .group = image, .flags = "--only-masked"}, {"Inpaint area", if_inpaint_and_changed});
+  each(r.inpaint_full_res_padding, {.name = "inpaint_full_res_padding", .help = "Pixels around the masked part that --inpaint-full-res sees.", .group = image, .range = {0, 1024}}, {"Masked area padding", if_only_masked});
+  each(r.inpainting_fill, {.name = "inpainting_fill", .help = "What the masked part starts from.", .group = image}, {"Masked content", if_inpaint_and_changed});
+  each(r.eta, {.name = "eta", .help = "Share of fresh noise of ancestral, SDE and DDIM samplers; unset: the sampler's own.", .group = advanced, .range = {0, 10}}, {"Eta"});
+  each(r.s_churn, {.name = "s_churn", .help = "Karras' churn: noise added at each step of euler, heun and dpm2.", .group = advanced, .range = {0, 1000}}, {"Sigma churn"});
+  each(r.s_tmin, {.name = "s_tmin", .help = "Churn only above this noise level.", .group = advanced, .range = {0, 1000}}, {"Sigma tmin"});
+  each(r.s_tmax, {.name = "s_tmax", .help = "Churn only below this noise level; unset: no bound.", .group = advanced, .range = {0, 100000}}, {"Sigma tmax"});
+  each(r.s_noise, {.name = "s_noise", .help = "Strength of the noise that the samplers add.", .group = advanced, .range = {0, 10}}, {"Sigma noise"});
+  each(r.cfg_rescale, {.name = "cfg_rescale", .help = "Pulls strong guidance back to the contrast of the plain prompt.", .group = advanced, .range = {0, 1}}, {"CFG Rescale phi"});
+  each(r.vae_tiling, {.name = "vae_tiling", .help = "Decode in tiles, for large pictures.", .group = advanced});
+  each(r.lora_apply, {.name = "lora_apply", .help = "Put LoRAs into the weights, or beside them at run time.", .group = advanced});
+  each(r.allow_missing, {.name = "allow_missing", .help = "Go on without a LoRA that is not there.", .group = advanced});
+  each(r.format, {.name = "format", .help = "Format of the picture files.", .group = basic});
+  each(r.quality, {.name = "quality", .help = "Quality of JPEG and WebP; 100: lossless WebP.", .group = advanced, .range = {1, 100}});
   // clang-format on
 }
 
@@ -223,14 +208,6 @@ Request request_from_json(const nlohmann::json& json, const Request& base = {});
 nlohmann::json request_to_json(const Request& request);
 
 // The same list without templates, for command lines, completion and help.
-enum class FieldType { whole_number, number, yes_no, text, texts, picture, choice };
-struct FieldInfo {
-  Field field;
-  FieldType type;
-  std::string flag;             // "--cfg-scale"
-  std::string default_text;     // as set_field() would read it; "" where the default is nothing
-  std::vector<Choice> choices;  // empty: anything
-};
 std::span<const FieldInfo> field_list();
 
 // Reads one setting from text ("20", "true", "cpu"; a prompt is added to the list). Error{bad_input} names the setting.

@@ -67,6 +67,16 @@ void AtomicFile::write(std::string_view bytes) {
   }
 }
 
+void AtomicFile::rewrite(uint64_t offset, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("write", errno);
+    bytes.remove_prefix(static_cast<size_t>(written));
+    offset += static_cast<uint64_t>(written);
+  }
+}
+
 void AtomicFile::close_file() {
   const int fd = fd_;
   fd_ = -1;

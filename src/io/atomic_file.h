@@ -1,6 +1,7 @@
 // Writing a file so that a reader sees the old one or the new one, never half of one: a temporary file in the same folder,
 // fsync, rename, fsync of the folder.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -17,6 +18,8 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::string_view bytes);
+  // Writes over what was written before, from byte `offset` on.
+  void rewrite(uint64_t offset, std::string_view bytes);
   void commit();  // the file is in place and on the disk when this returns
 
  private:

@@ -23,24 +23,12 @@ constexpr size_t kPieceBytes = size_t{64} << 20;
 
 // after_piece runs behind every 64 MiB: a mapped file then never stands in memory as a whole.
 std::string sha256_in_pieces(std::string_view bytes, const std::function<void()>& after_piece) {
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  bool ok = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
-  for (size_t at = 0; ok && at < bytes.size(); at += kPieceBytes) {
-    const std::string_view piece = bytes.substr(at, kPieceBytes);
-    ok = EVP_DigestUpdate(context.get(), piece.data(), piece.size()) == 1;
+  Sha256 hash;
+  for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
+    hash.add(bytes.substr(at, kPieceBytes));
     after_piece();
   }
-  ok = ok && EVP_DigestFinal_ex(context.get(), digest.data(), &size) == 1;
-  if (!ok) throw Error(ErrorKind::internal, "libcrypto cannot compute SHA-256");
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (unsigned i = 0; i < size; ++i) {
-    text += kDigits[digest[i] >> 4];
-    text += kDigits[digest[i] & 15];
-  }
-  return text;
+  return hash.digits();
 }
 
 std::filesystem::path cache_path() {
@@ -56,6 +44,35 @@ nlohmann::json read_cache(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+struct Sha256::State {
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(), EVP_MD_CTX_free};
+
+  static void check(bool ok) {
+    if (!ok) throw Error(ErrorKind::internal, "libcrypto cannot compute SHA-256");
+  }
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  State::check(state_->context && EVP_DigestInit_ex(state_->context.get(), EVP_sha256(), nullptr) == 1);
+}
+
+Sha256::~Sha256() = default;
+
+void Sha256::add(std::string_view bytes) { State::check(EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) == 1); }
+
+std::string Sha256::digits() {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  State::check(EVP_DigestFinal_ex(state_->context.get(), digest.data(), &size) == 1);
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (unsigned i = 0; i < size; ++i) {
+    text += kDigits[digest[i] >> 4];
+    text += kDigits[digest[i] & 15];
+  }
+  return text;
+}
 
 std::string sha256(std::string_view bytes) {
   return sha256_in_pieces(bytes, [] {});

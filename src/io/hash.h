@@ -1,6 +1,7 @@
 // The hashes by which the field names models and LoRAs. All are lower-case hexadecimal. Files are streamed, not loaded.
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -8,6 +9,22 @@ namespace lorikeet {
 
 std::string sha256(std::string_view bytes);                  // 64 digits
 std::string sha256_file(const std::filesystem::path& path);  // 64 digits; Error as MappedFile::open
+
+// The same of bytes that come piece by piece.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void add(std::string_view bytes);
+  std::string digits();  // 64; once, at the end
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 // sha256_file(), remembered per user in $XDG_CACHE_HOME/lorikeet/hashes.json (else ~/.cache/…) by path, size and time of change:
 // a checkpoint takes seconds to hash. Where the cache cannot be read or written, it is as if there were none.

@@ -123,6 +123,34 @@ PictureText jpeg_text(std::span<const uint8_t> bytes) {
   return as_text(exif_of(r.info));
 }
 
+// Whether the end marker is there. Inside of the pixels' data 0xFF is followed by 0 or by a restart marker (ITU-T T.81, B.1.1.5), so
+// a walk from marker to marker sees it without decoding.
+bool reaches_end(std::span<const uint8_t> bytes) {
+  for (size_t at = 2; at + 1 < bytes.size();) {
+    const uint8_t marker = bytes[at + 1];
+    if (bytes[at] != 0xFF || marker == 0xFF || marker == 0 || (marker >= 0xD0 && marker <= 0xD7)) {
+      const void* next = std::memchr(bytes.data() + at + 1, 0xFF, bytes.size() - at - 1);
+      if (!next) return false;
+      at = static_cast<size_t>(static_cast<const uint8_t*>(next) - bytes.data());
+      continue;
+    }
+    if (marker == 0xD9) return true;
+    if (at + 3 >= bytes.size()) return false;
+    at += 2 + (size_t{bytes[at + 2]} << 8 | bytes[at + 3]);
+  }
+  return false;
+}
+
+PictureInfo jpeg_info(std::span<const uint8_t> bytes) {
+  JpegReading r{bytes};
+  if (!begin_reading(r)) throw_damaged(PictureFormat::jpeg, r.failing.message);
+  check_picture_size(r.info.image_width, r.info.image_height);
+  if (!reaches_end(bytes)) throw_damaged(PictureFormat::jpeg, "it ends too early");
+  PictureInfo info{PictureFormat::jpeg, static_cast<int>(r.info.image_width), static_cast<int>(r.info.image_height), false};
+  apply_orientation(info, exif_of(r.info).orientation);
+  return info;
+}
+
 PictureFile decode_jpeg(std::span<const uint8_t> bytes) {
   JpegReading r{bytes};
   if (!begin_reading(r)) throw_damaged(PictureFormat::jpeg, r.failing.message);
@@ -191,6 +219,6 @@ std::vector<uint8_t> encode_jpeg(const Picture& picture, const PictureText& text
 }
 }  // namespace
 
-const PictureCodec kJpegCodec{PictureFormat::jpeg, is_jpeg, decode_jpeg, jpeg_text, encode_jpeg};
+const PictureCodec kJpegCodec{PictureFormat::jpeg, is_jpeg, decode_jpeg, jpeg_text, jpeg_info, encode_jpeg};
 
 }  // namespace lorikeet

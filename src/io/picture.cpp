@@ -61,6 +61,10 @@ void throw_damaged(PictureFormat format, const std::string& why) {
   throw Error(ErrorKind::bad_input, "the " + std::string(name(format)) + " picture is damaged: " + why, "make or download it again");
 }
 
+void apply_orientation(PictureInfo& info, int exif_orientation) {
+  if (exif_orientation >= 5 && exif_orientation <= 8) std::swap(info.width_px, info.height_px);
+}
+
 // EXIF 2.32, tag 0x0112: where the 0th row and 0th column of the stored picture belong.
 void apply_orientation(Picture& picture, int exif_orientation) {
   if (exif_orientation < 2 || exif_orientation > 8) return;
@@ -81,11 +85,16 @@ void apply_orientation(Picture& picture, int exif_orientation) {
   picture = std::move(result);
 }
 
+PictureInfo picture_info(std::span<const uint8_t> bytes) { return codec_of(bytes).info(bytes); }
 PictureFile decode_picture(std::span<const uint8_t> bytes) { return codec_of(bytes).decode(bytes); }
 PictureText decode_picture_text(std::span<const uint8_t> bytes) { return codec_of(bytes).text(bytes); }
 
 PictureFile read_picture(const std::filesystem::path& path) {
   return with_context("while reading picture " + path.string(), [&] { return decode_picture(read_bytes(path)); });
+}
+
+PictureInfo read_picture_info(const std::filesystem::path& path) {
+  return with_context("while reading picture " + path.string(), [&] { return picture_info(read_bytes(path)); });
 }
 
 PictureText read_picture_text(const std::filesystem::path& path) {

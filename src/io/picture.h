@@ -40,6 +40,16 @@ inline constexpr int64_t kMostPicturePixels = int64_t{1} << 27;
 PictureFile read_picture(const std::filesystem::path& path);
 PictureFile decode_picture(std::span<const uint8_t> bytes);
 
+// What a file says of its picture, without decoding it: for looking through thousands.
+struct PictureInfo {
+  PictureFormat format = PictureFormat::png;
+  int width_px = 0, height_px = 0;  // as shown: EXIF orientation applied
+  bool alpha = false;               // decoding gives RGBA
+};
+// Same errors as read_picture. Truncation is found in all three formats, other damage in PNG by its checksums; the rest only decoding finds.
+PictureInfo read_picture_info(const std::filesystem::path& path);
+PictureInfo picture_info(std::span<const uint8_t> bytes);
+
 // The text alone; no pixel is decoded. Same errors.
 PictureText read_picture_text(const std::filesystem::path& path);
 PictureText decode_picture_text(std::span<const uint8_t> bytes);

@@ -9,12 +9,14 @@ namespace lorikeet {
 void check_picture_size(int64_t width_px, int64_t height_px);
 [[noreturn]] void throw_damaged(PictureFormat format, const std::string& why);
 void apply_orientation(Picture& picture, int exif_orientation);
+void apply_orientation(PictureInfo& info, int exif_orientation);
 
 struct PictureCodec {
   PictureFormat format;
   bool (*recognise)(std::span<const uint8_t> bytes);
   PictureFile (*decode)(std::span<const uint8_t> bytes);
   PictureText (*text)(std::span<const uint8_t> bytes);
+  PictureInfo (*info)(std::span<const uint8_t> bytes);
   std::vector<uint8_t> (*encode)(const Picture& picture, const PictureText& text, int quality);
 };
 extern const PictureCodec kPngCodec, kJpegCodec, kWebpCodec;

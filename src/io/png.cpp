@@ -24,7 +24,7 @@ struct Chunk {
   std::span<const uint8_t> data;
 };
 
-// Calls `see(chunk)` for each chunk with a good checksum up to IEND. PNG 1.2, section 3.2: length, type, data, CRC-32 of type and data.
+// PNG 1.2, section 3.2: length, type, data, CRC-32 of type and data. see(chunk, sound) for each chunk up to IEND; sound() computes the checksum.
 template <class See>
 void walk_chunks(std::span<const uint8_t> bytes, See&& see) {
   for (size_t at = 8;;) {
@@ -34,8 +34,7 @@ void walk_chunks(std::span<const uint8_t> bytes, See&& see) {
     if (length > bytes.size() - at - 12) throw_damaged(PictureFormat::png, "it ends too early");
     const Chunk chunk{chars(bytes.subspan(at + 4, 4)), bytes.subspan(at + 8, length)};
     if (chunk.type == "IEND") return;
-    const bool wanted = chunk.type == "tEXt" || chunk.type == "zTXt" || chunk.type == "iTXt" || chunk.type == "eXIf";
-    if (wanted && crc32(0, bytes.data() + at + 4, static_cast<uInt>(length + 4)) == u32(at + 8 + length)) see(chunk);
+    see(chunk, [&] { return crc32(0, bytes.data() + at + 4, static_cast<uInt>(length + 4)) == u32(at + 8 + length); });
     at += 12 + length;
   }
 }
@@ -85,7 +84,9 @@ struct Extras {
 Extras read_extras(std::span<const uint8_t> bytes) {
   Extras extras;
   size_t total = 0;
-  walk_chunks(bytes, [&](const Chunk& chunk) {
+  walk_chunks(bytes, [&](const Chunk& chunk, auto sound) {
+    const bool wanted = chunk.type == "tEXt" || chunk.type == "zTXt" || chunk.type == "iTXt" || chunk.type == "eXIf";
+    if (!wanted || !sound()) return;
     if (chunk.type == "eXIf") {
       extras.orientation = read_exif(chunk.data).orientation;
       return;
@@ -98,6 +99,32 @@ Extras read_extras(std::span<const uint8_t> bytes) {
 }
 
 PictureText png_text(std::span<const uint8_t> bytes) { return read_extras(bytes).text; }
+
+// PNG 1.2, section 4.1.1, IHDR: width, height, bit depth, colour type (4: with alpha), …
+PictureInfo png_info(std::span<const uint8_t> bytes) {
+  PictureInfo info{PictureFormat::png, 0, 0, false};
+  int orientation = 1;
+  walk_chunks(bytes, [&](const Chunk& chunk, auto sound) {
+    if (!sound()) {
+      if (chunk.type[0] & 0x20) return;  // ancillary (section 3.3): decoding passes it over as well
+      throw_damaged(PictureFormat::png, "the checksum of its chunk " + valid_utf8(chunk.type) + " is wrong");
+    }
+    if (chunk.type == "IHDR" && chunk.data.size() >= 10) {
+      const auto u32 = [&](size_t i) {
+        const auto* p = chunk.data.data() + i;
+        return int64_t{p[0]} << 24 | int64_t{p[1]} << 16 | p[2] << 8 | p[3];
+      };
+      check_picture_size(u32(0), u32(4));
+      info.width_px = static_cast<int>(u32(0)), info.height_px = static_cast<int>(u32(4));
+      info.alpha = (chunk.data[9] & 4) != 0;
+    }
+    if (chunk.type == "tRNS") info.alpha = true;
+    if (chunk.type == "eXIf") orientation = read_exif(chunk.data).orientation;
+  });
+  if (info.width_px == 0) throw_damaged(PictureFormat::png, "it has no header");
+  apply_orientation(info, orientation);
+  return info;
+}
 
 // All that lives across libpng's longjmp; the functions that call setjmp keep nothing of their own.
 struct PngReading {
@@ -232,6 +259,6 @@ std::vector<uint8_t> encode_png(const Picture& picture, const PictureText& text,
 }
 }  // namespace
 
-const PictureCodec kPngCodec{PictureFormat::png, is_png, decode_png, png_text, encode_png};
+const PictureCodec kPngCodec{PictureFormat::png, is_png, decode_png, png_text, png_info, encode_png};
 
 }  // namespace lorikeet

@@ -3,6 +3,7 @@
 #include <webp/encode.h>
 #include <webp/mux.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -20,7 +21,9 @@ bool is_webp(std::span<const uint8_t> bytes) {
 }
 
 Exif exif_of(std::span<const uint8_t> bytes) {
-  const WebPData all{bytes.data(), bytes.size()};
+  // RIFF: the length of all behind it. What programs append to a file is no part of it.
+  const size_t length = 8 + (size_t{bytes[4]} | size_t{bytes[5]} << 8 | size_t{bytes[6]} << 16 | size_t{bytes[7]} << 24);
+  const WebPData all{bytes.data(), std::min(bytes.size(), length)};
   const Mux mux(WebPMuxCreate(&all, 0), WebPMuxDelete);
   if (!mux) throw_damaged(PictureFormat::webp, "it ends too early, or its chunks do not fit together");
   WebPData chunk{};
@@ -31,12 +34,24 @@ PictureText as_text(const Exif& exif) { return exif.user_comment.empty() ? Pictu
 
 PictureText webp_text(std::span<const uint8_t> bytes) { return as_text(exif_of(bytes)); }
 
-PictureFile decode_webp(std::span<const uint8_t> bytes) {
+WebPBitstreamFeatures features_of(std::span<const uint8_t> bytes) {
   WebPBitstreamFeatures features{};
   if (WebPGetFeatures(bytes.data(), bytes.size(), &features) != VP8_STATUS_OK)
     throw_damaged(PictureFormat::webp, "its header cannot be read");
   check_picture_size(features.width, features.height);
   if (features.has_animation) throw Error(ErrorKind::unsupported, "this WebP file is an animation", "give a still picture");
+  return features;
+}
+
+PictureInfo webp_info(std::span<const uint8_t> bytes) {
+  const WebPBitstreamFeatures features = features_of(bytes);
+  PictureInfo info{PictureFormat::webp, features.width, features.height, features.has_alpha != 0};
+  apply_orientation(info, exif_of(bytes).orientation);
+  return info;
+}
+
+PictureFile decode_webp(std::span<const uint8_t> bytes) {
+  const WebPBitstreamFeatures features = features_of(bytes);
   const Exif exif = exif_of(bytes);
   Picture picture{features.width, features.height, features.has_alpha ? 4 : 3, {}};
   const int stride = picture.width_px * picture.channels;
@@ -88,6 +103,6 @@ std::vector<uint8_t> encode_webp(const Picture& picture, const PictureText& text
 }
 }  // namespace
 
-const PictureCodec kWebpCodec{PictureFormat::webp, is_webp, decode_webp, webp_text, encode_webp};
+const PictureCodec kWebpCodec{PictureFormat::webp, is_webp, decode_webp, webp_text, webp_info, encode_webp};
 
 }  // namespace lorikeet

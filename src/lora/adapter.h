@@ -1,6 +1,7 @@
 // One layer's part of a LoRA file. A kind (LoRA, LoHa, LoKr, OFT, DoRA, …) is one file below kinds/ with one formula: merge().
 // Its formulas and their sources are listed in docs/formats.md.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +19,16 @@ struct NamedTensor {
   std::string name;  // the part of the key behind the module, in kohya's and LyCORIS' words: "lora_down.weight", "alpha"
   Tensor tensor;
 };
+
+// A matrix of low rank: scale · up · down.
+struct LowRank {
+  Tensor up, down;  // [rows, r], [r, columns], float32
+  double scale = 1;
+  int64_t rank() const { return down.size(0); }
+};
+
+// The activations between a low-rank adapter's factors, changed. inner: [B, …, r], of convolutions [B, r, H', W'] -> the same shape.
+using InnerChange = std::function<Tensor(const Tensor& inner)>;
 
 class Adapter {
  public:
@@ -43,8 +54,16 @@ class Adapter {
   virtual bool has_residual() const { return false; }
   // The short cut: what is added to the layer's output for input x, in the layer's compute dtype: op(x, ΔW), times row_multipliers.
   // x: [B, …] the layer's input; row_multipliers: [B] float32 on the CPU, or undefined for 1. Nothing when there is no short cut.
+  // inner: what becomes of the activations between the two factors (dropout), where the kind has such.
   // Autograd flows to tensors that ask for it.
-  virtual std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers = {}) const { return {}; }
+  virtual std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers = {},
+                                         const InnerChange& inner = {}) const {
+    return {};
+  }
+
+  // ΔW at multiplier 1 as a matrix [out, in·kh·kw] of low rank, exactly. Nothing when the kind is not additive, or has no such form, or
+  // only one that is no smaller than the matrix.
+  virtual std::optional<LowRank> low_rank() const { return {}; }
 
   // 0 when the kind has no rank.
   virtual int64_t rank() const { return 0; }
@@ -52,7 +71,8 @@ class Adapter {
   // A copy cut to its first `rank` ranks, the scale left as it is (A1111's dyn); null when the kind cannot, or has no more ranks than that.
   virtual std::unique_ptr<Adapter> truncated(int64_t rank) const { return nullptr; }
 
-  // What is saved is what is trained. The tensors are the adapter's own (float32), so they may be made leaves; "alpha" and flags are not.
+  // What is saved is what is trained. The tensors are the adapter's own (float32, a fresh one's on the layer's device), so they may be made
+  // leaves; "alpha" and flags are not.
   virtual std::vector<NamedTensor> tensors() const = 0;
 };
 
@@ -78,10 +98,22 @@ class TensorGroup {
   std::vector<NamedTensor> tensors_;
 };
 
+// How the factor of a fresh lora or dora that does not start at zero is drawn; the other one is zero, so that nothing is changed yet.
+enum class AdapterInit {
+  kaiming,    // uniform ±1/√fan_in, as a fresh libtorch layer (kohya's and LyCORIS' start)
+  normal,     // normal with deviation 1/rank (PEFT's "gaussian")
+  orthogonal  // orthonormal rows (Saxe et al. 2013, arXiv 1312.6120), as long as kaiming's
+};
+
+// How a fresh adapter is made.
 struct AdapterOptions {
-  int64_t rank = 4;
-  double alpha = 4;
-  // options that only single kinds know go here
+  int64_t rank = 4;              // >= 1; full and ia3 have none
+  double alpha = 4;              // the scale is alpha / rank
+  bool rank_stabilised = false;  // the scale is alpha / √rank (Kalajdzievski 2023, arXiv 2312.03732, eq. 8); stored is alpha · √rank, so
+                                 // that alpha / rank reads right everywhere (as LyCORIS)
+  AdapterInit init = AdapterInit::kaiming;  // lora, dora
+  int lokr_factor = -1;                     // lokr: size of the small factor's sides where it divides them; -1: as square as possible
+  torch::Generator generator = {};          // of all that is drawn, on the CPU; undefined: torch's own
 };
 
 struct AdapterKind {

@@ -128,6 +128,13 @@ std::map<std::string, std::map<std::string, Tensor>> LoraFile::read_embeddings()
   return read;
 }
 
+bool LoraFile::is_embedding(std::string_view key) const {
+  for (const auto& [name, tensors] : embeddings_)
+    for (const auto& [tensor, own] : tensors)
+      if (own == key) return true;
+  return starts_with(key, kBundle);
+}
+
 const std::string& LoraFile::hash() const {
   std::call_once(hashed_, [&] {
     const auto stated = metadata().find("sshs_model_hash");

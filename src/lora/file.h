@@ -53,6 +53,14 @@ class LoraFile {
   // As stored, an alpha of PEFT's config among them. Throws Error{not_found}.
   std::vector<NamedTensor> read(const std::string& module) const;
 
+  // As the file has them, whatever they belong to.
+  const std::map<std::string, TensorEntry>& tensors() const { return file_->tensors(); }
+  // The key is a tensor of a bundled embedding.
+  bool is_embedding(std::string_view key) const;
+  // See TensorFile.
+  void release_pages() const { file_->release_pages(); }
+  FileFormat format() const { return file_->format(); }
+
   // Keys that belong to no module and no embedding.
   const std::vector<std::string>& strays() const { return strays_; }
   // Bundled embeddings, name -> tensor's own name -> tensor, as an embedding file would have them: "bundle_emb.NAME.clip_l", and

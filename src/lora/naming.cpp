@@ -268,14 +268,16 @@ LoraKeyParts split_peft_key(std::string_view key) {
 }  // namespace
 
 std::span<const LoraNaming> lora_namings() {
+  constexpr std::string_view kDown = ".lora_down.weight", kUp = ".lora_up.weight", kA = ".lora_A.weight", kB = ".lora_B.weight";
+  using enum AlphaPlace;
   static constexpr std::array<LoraNaming, 7> kNamings{{
-      {"kohya", "kohya's sd-scripts: diffusers' paths with underscores", kohya},
-      {"kohya-ldm", "kohya's sd-scripts: the original checkpoint's paths with underscores", kohya_original},
-      {"attention-processors", "diffusers before 0.22", attention_processors},
-      {"diffusers", "diffusers' own paths", diffusers},
-      {"peft", "PEFT's save_pretrained()", peft},
-      {"ldm", "ComfyUI and OneTrainer: the original checkpoint's paths", original_dotted},
-      {"numbered", "cloneofsimo's lora: numbers in module order", numbered},
+      {"kohya", "kohya's sd-scripts: diffusers' paths with underscores", kohya, kDown, kUp, tensor},
+      {"kohya-ldm", "kohya's sd-scripts: the original checkpoint's paths with underscores", kohya_original, kDown, kUp, tensor},
+      {"attention-processors", "diffusers before 0.22", attention_processors, "_lora.down.weight", "_lora.up.weight", none},
+      {"diffusers", "diffusers' own paths", diffusers, kA, kB, none},
+      {"peft", "PEFT's save_pretrained()", peft, kA, kB, config},
+      {"ldm", "ComfyUI and OneTrainer: the original checkpoint's paths", original_dotted, kDown, kUp, tensor},
+      {"numbered", "cloneofsimo's lora: numbers in module order", numbered, ":down", ":up", none},
   }};
   return kNamings;
 }

@@ -18,11 +18,21 @@ struct LoraKey {
   int part = -1;
 };
 
+// Where a naming keeps a LoRA's alpha.
+enum class AlphaPlace {
+  tensor,  // as a tensor of the module
+  config,  // in adapter_config.json beside the file
+  none,    // nowhere: alpha is the rank
+};
+
 struct LoraNaming {
   std::string_view name, summary;
   // All keys under which this naming may store the layer `path` ("unet.mid_block.…", "text_encoder.…"), the usual one first; none when
   // it has no word for it. No two paths share a key and part.
   std::vector<LoraKey> (*spell)(std::string_view path);
+  // How its files end the keys of the two factors, for writing.
+  std::string_view down, up;
+  AlphaPlace alpha;
 };
 
 std::span<const LoraNaming> lora_namings();

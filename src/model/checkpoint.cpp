@@ -218,6 +218,13 @@ Tensor Checkpoint::find(const std::string& name) const {
   return stored;
 }
 
+std::optional<StoredParameter> Checkpoint::stored(const std::string& name) const {
+  const Place where = place(name);
+  if (!where.entry) return std::nullopt;
+  const auto file = std::find_if(files_.begin(), files_.end(), [&](const auto& one) { return one.get() == where.file; });
+  return StoredParameter{*file, where.key, is_fused(where.key) ? fused_part(name) : -1, is_transposed(where.key)};
+}
+
 std::optional<Shape> Checkpoint::shape(const std::string& name) const {
   const Place where = place(name);
   if (!where.entry) return std::nullopt;

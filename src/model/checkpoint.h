@@ -13,6 +13,14 @@
 
 namespace lorikeet {
 
+// Where a parameter lies in the checkpoint's files.
+struct StoredParameter {
+  std::shared_ptr<const TensorFile> file;
+  std::string key;
+  int part = -1;            // its third of the rows of OpenCLIP's fused projection (0 q, 1 k, 2 v); -1: it is the whole tensor
+  bool transposed = false;  // OpenCLIP's text_projection
+};
+
 class Checkpoint : public WeightSource {
  public:
   // `path`: a file, or a diffusers folder (model_index.json inside). `vae`: takes the place of the checkpoint's own autoencoder; empty: none.
@@ -33,8 +41,13 @@ class Checkpoint : public WeightSource {
   // The number i of the first "before" + i + "after" that is missing: how many layers, levels, blocks there are.
   int64_t count(const std::string& before, const std::string& after) const;
 
+  // Nothing when the checkpoint has no such parameter.
+  std::optional<StoredParameter> stored(const std::string& name) const;
+  // All files that it consists of, a separate VAE's too.
+  const std::vector<std::shared_ptr<const TensorFile>>& files() const { return files_; }
+
   // The tensors that were read so far leave memory until they are read again.
-  void release_pages() const;
+  void release_pages() const override;
 
   // As in the file: whether a key exists, or one that contains `part`.
   bool has_key(const std::string& key) const;

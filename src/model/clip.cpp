@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "nn/functional.h"
+#include "nn/recompute.h"
 
 namespace lorikeet {
 
@@ -45,7 +46,9 @@ Tensor ClipTextModel::embed(const Tensor& ids) const { return (*tokens_)(ids); }
 
 std::vector<Tensor> ClipTextModel::hidden_states(const Tensor& embedded) const {
   std::vector<Tensor> states{embedded + positions_.slice(0, 0, embedded.size(1))};
-  for (const auto& block : blocks_) states.push_back((*block)(states.back()));
+  for (const auto& block : blocks_) {
+    states.push_back(piece(recompute, [block](const std::vector<Tensor>& in) { return (*block)(in[0]); }, {states.back()}));
+  }
   return states;
 }
 

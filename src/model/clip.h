@@ -31,6 +31,9 @@ class ClipTextModel {
 
   const ClipConfig& config() const { return config_; }
 
+  // Gradient checkpointing: of each layer only the input is kept for backward (nn/recompute.h). The encoder must outlive backward.
+  bool recompute = false;
+
   // Rows of the token embedding table. ids: [B, T] int64 -> [B, T, width] (compute dtype).
   Tensor embed(const Tensor& ids) const;
 

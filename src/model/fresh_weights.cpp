@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "io/tensor_file.h"
 #include "model/checkpoint.h"
 #include "nn/spelling.h"
 
@@ -16,6 +17,11 @@ uint64_t hash_of(std::string_view name, uint64_t seed) {
   uint64_t hash = 1469598103934665603ULL ^ seed;
   for (const unsigned char c : name) hash = (hash ^ c) * 1099511628211ULL;
   return hash;
+}
+
+// The end of a residual branch of the U-Net, or its last convolution.
+bool ends_branch(const std::string& name) {
+  return name.starts_with("unet.") && (name.ends_with(".conv2.weight") || name.ends_with(".proj_out.weight") || name == "unet.conv_out.weight");
 }
 
 Tensor make(const std::string& name, const Shape& shape, uint64_t seed) {
@@ -39,7 +45,7 @@ Tensor FreshWeights::find_shaped(const std::string& name, const Shape& shape) co
   if (std::find(shape.begin(), shape.end(), -1) != shape.end()) {
     throw Error(ErrorKind::internal, "fresh weights need a full shape for " + name);
   }
-  return made_[name] = make(name, shape, seed_);
+  return made_[name] = start_ == FreshStart::training && ends_branch(name) ? torch::zeros(shape) : make(name, shape, seed_);
 }
 
 namespace {
@@ -117,6 +123,17 @@ std::map<std::string, Tensor> single_file_weights(const std::map<std::string, Te
   const ClipConfig& first = spec.text_encoders.front();
   if (const TextPlace place = text_place(spec, first.component); place.open_clip) repeat_last_layer(file, place.prefix, first.layers);
   return file;
+}
+
+void write_fresh_checkpoint(const std::filesystem::path& path, const ModelSpec& spec, const FreshWeights& fresh) {
+  LayerMap layers;
+  const Weights weights(fresh, layers, Compute{});
+  for (const ClipConfig& text : spec.text_encoders) ClipTextModel(text, weights / text.component);
+  UNet(spec.unet, weights / "unet");
+  Vae(spec.vae, weights / "vae");
+  std::map<std::string, Tensor> file = single_file_weights(fresh.made(), spec);
+  for (auto& [name, tensor] : file) tensor = tensor.to(torch::kFloat16);
+  write_safetensors(path, file, {{"lorikeet.config", config_text(spec)}});
 }
 
 std::string config_text(const ModelSpec& spec) {

@@ -38,6 +38,9 @@ struct ModelSpec {
   bool zero_empty_negative = false;  // an empty negative prompt is all zeros instead of an encoded "" (SDXL)
   bool xl_steps = false;           // Align Your Steps has a table of its own for this model
   int64_t native_size_px = 512;    // side of the pictures it was trained on
+  // For the metadata of what is trained on it: kohya's ss_base_model_version, and the modelspec.architecture of Stability's model
+  // specification; of a model that predicts v where that differs.
+  std::string_view base_version, architecture, architecture_v;
 
   bool inpainting() const { return unet.in_channels == 9; }  // latent, mask, masked picture's latent
 };

@@ -2,6 +2,7 @@
 
 #include "model/unet_blocks.h"
 #include "nn/functional.h"
+#include "nn/recompute.h"
 
 namespace lorikeet {
 
@@ -82,19 +83,22 @@ UNet::~UNet() = default;
 Tensor UNet::time_embedding(const UNetInput& input) const {
   const Parts& p = *parts_;
   const Tensor sinusoid = timestep_embedding(input.timestep, config_.channels.front()).to(compute_.dtype);
-  Tensor time = (*p.time2)(torch::silu((*p.time1)(sinusoid)));
+  Tensor time = (*p.time2)(lorikeet::silu((*p.time1)(sinusoid)));
   if (p.added1) {
     const Tensor ids = timestep_embedding(input.time_ids.flatten(), config_.time_id_width).view({input.x.size(0), -1});
     const Tensor added = torch::cat({input.pooled.to(torch::kFloat32), ids}, 1).to(compute_.dtype);
-    time = time + (*p.added2)(torch::silu((*p.added1)(added)));
+    time = time + (*p.added2)(lorikeet::silu((*p.added1)(added)));
   }
-  return torch::silu(time);
+  return lorikeet::silu(time);
 }
 
 Tensor UNet::forward(const UNetInput& input) const {
   const Parts& p = *parts_;
   const Tensor time = time_embedding(input);
   const Tensor context = input.context.to(compute_.dtype).contiguous();
+  const auto resnet = [&](const ResnetBlock& block, const Tensor& x) {
+    return piece(recompute, [&block](const std::vector<Tensor>& in) { return block(in[0], in[1]); }, {x, time});
+  };
   const auto traced = [&](const std::string& name, Tensor y) {
     if (trace) trace(name, y);
     return y;
@@ -104,24 +108,26 @@ Tensor UNet::forward(const UNetInput& input) const {
   std::vector<Tensor> skips{h};
   for (const Level& level : p.down) {
     for (size_t j = 0; j < level.resnets.size(); ++j) {
-      h = traced(level.path + ".resnets." + std::to_string(j), level.resnets[j](h, time));
-      if (!level.attentions.empty()) h = traced(level.path + ".attentions." + std::to_string(j), level.attentions[j](h, context));
+      h = traced(level.path + ".resnets." + std::to_string(j), resnet(level.resnets[j], h));
+      if (!level.attentions.empty())
+        h = traced(level.path + ".attentions." + std::to_string(j), level.attentions[j](h, context, recompute));
       skips.push_back(h);
     }
     if (level.resize) skips.push_back(h = (*level.resize)(h));
     traced(level.path, h);
   }
 
-  h = traced("unet.mid_block.resnets.0", p.middle_resnets[0](h, time));
-  if (!p.middle_attention.empty()) h = traced("unet.mid_block.attentions.0", p.middle_attention[0](h, context));
-  h = traced("unet.mid_block", p.middle_resnets[1](h, time));
+  h = traced("unet.mid_block.resnets.0", resnet(p.middle_resnets[0], h));
+  if (!p.middle_attention.empty()) h = traced("unet.mid_block.attentions.0", p.middle_attention[0](h, context, recompute));
+  h = traced("unet.mid_block", resnet(p.middle_resnets[1], h));
 
   for (const Level& level : p.up) {
     for (size_t j = 0; j < level.resnets.size(); ++j) {
       h = concat_channels(h, skips.back());
       skips.pop_back();
-      h = traced(level.path + ".resnets." + std::to_string(j), level.resnets[j](h, time));
-      if (!level.attentions.empty()) h = traced(level.path + ".attentions." + std::to_string(j), level.attentions[j](h, context));
+      h = traced(level.path + ".resnets." + std::to_string(j), resnet(level.resnets[j], h));
+      if (!level.attentions.empty())
+        h = traced(level.path + ".attentions." + std::to_string(j), level.attentions[j](h, context, recompute));
     }
     if (level.resize) h = (*level.resize)(upsample_nearest(h, skips.back().size(2), skips.back().size(3)));
     traced(level.path, h);

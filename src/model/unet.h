@@ -41,6 +41,10 @@ class UNet {
   // -> [B, out_channels, H, W] in the compute dtype.
   Tensor forward(const UNetInput& input) const;
 
+  // Gradient checkpointing: of each residual block and each transformer block only the inputs are kept for backward (nn/recompute.h).
+  // The same gradients, in about 3/2 of the time. The U-Net must outlive backward.
+  bool recompute = false;
+
   // Called, if set, with the path ("unet.mid_block") and the output of each residual block, transformer and level (for tests).
   std::function<void(const std::string&, const Tensor&)> trace;
 

@@ -1,6 +1,7 @@
 #include "model/unet_blocks.h"
 
 #include "nn/functional.h"
+#include "nn/recompute.h"
 
 namespace lorikeet {
 
@@ -55,11 +56,13 @@ SpatialTransformer::SpatialTransformer(const Weights& w, const UNetConfig& confi
   proj_out_ = projection(w / "proj_out");
 }
 
-Tensor SpatialTransformer::operator()(const Tensor& x, const Tensor& context) const {
+Tensor SpatialTransformer::operator()(const Tensor& x, const Tensor& context, bool recompute) const {
   const bool linear = proj_in_->geometry().op == LayerOp::linear;
   const int64_t height = x.size(2), width = x.size(3);
   Tensor tokens = linear ? (*proj_in_)(to_tokens((*norm_)(x))) : to_tokens((*proj_in_)((*norm_)(x)));  // [B, H·W, C]
-  for (const auto& block : blocks_) tokens = block(tokens, context);
+  for (const auto& block : blocks_) {
+    tokens = piece(recompute, [&block](const std::vector<Tensor>& in) { return block(in[0], in[1]); }, {tokens, context});
+  }
   return linear ? from_tokens((*proj_out_)(tokens, to_tokens(x)), height, width) : (*proj_out_)(from_tokens(tokens, height, width), x);
 }
 

@@ -36,11 +36,12 @@ class TransformerBlock {
   std::unique_ptr<Attention> self_, cross_;
 };
 
-// x: [B, C, H, W] -> the same: norm, projection, `depth` transformer blocks over the pixels, projection, residual.
+// x: [B, C, H, W] -> the same: norm, projection, `depth` transformer blocks over the pixels (each a recomputed piece if `recompute`),
+// projection, residual.
 class SpatialTransformer {
  public:
   SpatialTransformer(const Weights& w, const UNetConfig& config, int64_t channels, int64_t heads, int64_t depth);
-  Tensor operator()(const Tensor& x, const Tensor& context) const;
+  Tensor operator()(const Tensor& x, const Tensor& context, bool recompute) const;
 
  private:
   std::shared_ptr<Layer> norm_, proj_in_, proj_out_;

@@ -1,4 +1,5 @@
-// The operations of the networks that have no weight. On the CPU without gradients they are the fused kernels, else libtorch.
+// The operations of the networks that have no weight. In float32 and bfloat16 on the CPU they are the fused kernels, with gradients where
+// one is being recorded (nn/gradients.h), else libtorch.
 #pragma once
 #include "base/torch.h"
 
@@ -16,6 +17,9 @@ Tensor quick_gelu(const Tensor& x);
 
 // x · Φ(x), exact (same source).
 Tensor gelu(const Tensor& x);
+
+// x · sigmoid(x) (same source).
+Tensor silu(const Tensor& x);
 
 // By repetition of pixels. x: [B, C, H, W] -> [B, C, height, width]; usually 2H, 2W, one less where the way down met an odd size.
 Tensor upsample_nearest(const Tensor& x, int64_t height, int64_t width);

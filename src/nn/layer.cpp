@@ -1,8 +1,10 @@
-// The layer: plain() is the definition through libtorch (any device, any dtype, with gradients); on the CPU, without
-// gradients, the packed kernels do the same work faster.
+// The layer: plain() is the definition through libtorch (any device, any dtype, with gradients); on the CPU the packed kernels do
+// the same work faster, forwards and backwards, for every weight that is frozen.
 #include "nn/layer.h"
 
 #include "base/error.h"
+#include "nn/functional.h"
+#include "nn/gradients.h"
 #include "nn/kernels/kernels.h"
 
 namespace lorikeet {
@@ -21,9 +23,6 @@ bool has_kernels(const Compute& compute) {
   return compute.device.is_cpu() && (compute.dtype == torch::kFloat32 || compute.dtype == torch::kBFloat16);
 }
 
-// Gradients go through libtorch's own operations.
-bool wants_gradients(const Tensor& x) { return torch::GradMode::is_enabled() && x.requires_grad(); }
-
 Tensor converted(const Tensor& tensor, const Compute& compute, Dtype dtype) {
   return tensor.defined() ? tensor.to(compute.device, dtype) : tensor;
 }
@@ -37,6 +36,34 @@ Tensor wrapped(const Tensor& x, const LayerGeometry& geometry) {
 }
 
 int zero_padding(const LayerGeometry& geometry) { return geometry.circular ? 0 : geometry.padding; }
+
+// The place in autograd's graph of y = op(x) + residual with a frozen weight. It holds the packed operation and the shape of x, no
+// activation.
+struct FrozenNode : torch::autograd::Node {
+  std::function<Tensor(const Tensor& dy)> input_gradient;
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& dy) override {
+    if (torch::GradMode::is_enabled()) {
+      throw Error(ErrorKind::unsupported, "the gradient of a packed layer cannot be differentiated again",
+                  "call backward without create_graph");
+    }
+    if (!dy[0].defined()) return {Tensor(), Tensor()};
+    return {task_should_compute_output(0) ? input_gradient(dy[0]) : Tensor(), dy[0]};
+  }
+};
+
+torch::autograd::Edge edge_to(const Tensor& x) {
+  return x.defined() && x.requires_grad() ? torch::autograd::impl::gradient_edge(x) : torch::autograd::Edge();
+}
+
+Tensor recorded(Tensor y, const Tensor& x, const Tensor& residual, std::function<Tensor(const Tensor& dy)> input_gradient) {
+  if (!wants_gradients({x, residual})) return y;
+  const std::shared_ptr<FrozenNode> node(new FrozenNode, torch::autograd::deleteNode);
+  node->input_gradient = std::move(input_gradient);
+  node->set_next_edges({edge_to(x), edge_to(residual)});
+  torch::autograd::create_gradient_edge(y, node);
+  return y;
+}
 
 }  // namespace
 
@@ -56,9 +83,9 @@ void Layer::prepare(const Tensor& weight, const Tensor& bias) {
     prepared->conv2d = kernels::PackedConv2d::make(weight, bias, geometry_.stride, zero_padding(geometry_), compute_.dtype);
   } else {
     // An embedding table stays as it is stored: few of its rows are ever read.
-    const Dtype dtype = geometry_.op == LayerOp::embedding                   ? weight.scalar_type()
+    const Dtype dtype = geometry_.op == LayerOp::embedding               ? weight.scalar_type()
                         : has_kernels(compute_) && is_norm(geometry_.op) ? torch::kFloat32
-                                                                             : compute_.dtype;
+                                                                         : compute_.dtype;
     prepared->weight = converted(weight, compute_, dtype);
     prepared->bias = converted(bias, compute_, dtype);
     if (geometry_.op == LayerOp::conv2d) prepared->weight = prepared->weight.contiguous(torch::MemoryFormat::ChannelsLast);
@@ -81,7 +108,13 @@ void Layer::set_circular(bool circular) {
   if (geometry_.op != LayerOp::conv2d || geometry_.circular == circular) return;
   if (merged_) throw Error(ErrorKind::internal, "the padding of a merged layer cannot change: " + path_);
   geometry_.circular = circular;
-  prepare(weight_, bias_);
+  if (prepared_) prepare(weight_, bias_);
+}
+
+void Layer::set_live(std::function<LiveWeight()> live) {
+  live_ = std::move(live);
+  if (live_ && !merged_) prepared_.reset();
+  if (!live_ && !prepared_) prepare(weight_, bias_);
 }
 
 Tensor Layer::plain(const Tensor& x, const Tensor& weight, const Tensor& bias) const {
@@ -95,36 +128,58 @@ Tensor Layer::plain(const Tensor& x, const Tensor& weight, const Tensor& bias) c
   throw Error(ErrorKind::internal, "a layer of unknown kind: " + path_);
 }
 
-Tensor Layer::forward(const Tensor& x, const Tensor& residual) const {
-  Tensor y;
-  const bool fast = has_kernels(compute_) && !wants_gradients(x) && geometry_.op != LayerOp::embedding;
-  if (!fast) {
-    // A packed weight cannot be differentiated through; the plain one is converted for the occasion.
-    const Tensor& weight = prepared_->weight.defined() ? prepared_->weight : weight_;
-    const Tensor& bias = prepared_->weight.defined() ? prepared_->bias : bias_;
-    if (merged_ && !prepared_->weight.defined()) throw Error(ErrorKind::internal, "gradients through a merged layer: " + path_);
-    const Dtype dtype = geometry_.op == LayerOp::embedding ? weight.scalar_type() : compute_.dtype;
-    y = plain(x, converted(weight, compute_, dtype), converted(bias, compute_, dtype));
-  } else if (prepared_->linear) {
-    y = (*prepared_->linear)(x, residual);
-  } else if (prepared_->conv2d) {
-    y = (*prepared_->conv2d)(wrapped(x, geometry_), residual);
-  } else if (geometry_.op == LayerOp::group_norm) {
-    y = kernels::group_norm(x, geometry_.groups, prepared_->weight, prepared_->bias, geometry_.eps, false);
-  } else {
-    y = kernels::layer_norm(x, prepared_->weight, prepared_->bias, geometry_.eps);
+LiveWeight Layer::effective() const {
+  if (!live_) return {prepared_->weight, prepared_->bias};
+  const LiveWeight live = live_();
+  if (live.weight.sizes() != weight_.sizes()) {
+    throw Error(ErrorKind::internal,
+                "a live weight of " + to_string(live.weight.sizes()) + " for " + path_ + ", whose weight is " + to_string(weight_.sizes()));
   }
-  const bool added = fast && (prepared_->linear || prepared_->conv2d);
-  if (residual.defined() && !added) y = y + residual;
+  // The norms compute in float32; an embedding's rows are converted, not its table.
+  const Dtype dtype = is_norm(geometry_.op)                ? torch::kFloat32
+                      : geometry_.op == LayerOp::embedding ? live.weight.scalar_type()
+                                                           : compute_.dtype;
+  return {converted(live.weight, compute_, dtype), converted(live.bias, compute_, dtype)};
+}
+
+Tensor Layer::packed(const Tensor& x_any, const Tensor& residual) const {
+  const Tensor x = wrapped(x_any.to(compute_.dtype), geometry_);
+  const auto without_graph = [&](const auto& op) {
+    torch::NoGradGuard no_grad;
+    return op(x, residual);
+  };
+  if (const auto op = prepared_->linear) {
+    return recorded(without_graph(*op), x, residual, [op](const Tensor& dy) { return op->input_gradient(dy); });
+  }
+  const auto op = prepared_->conv2d;
+  return recorded(without_graph(*op), x, residual,
+                  [op, shape = x.sizes().vec()](const Tensor& dy) { return op->input_gradient(dy, shape); });
+}
+
+Tensor Layer::unpacked(const Tensor& x) const {
+  if (is_norm(geometry_.op)) return norm(x, false, {});
+  const LiveWeight now = effective();
+  return plain(geometry_.op == LayerOp::embedding ? x : x.to(compute_.dtype), now.weight, now.bias);
+}
+
+Tensor Layer::norm(const Tensor& x, bool silu, const Tensor& shift) const {
+  const LiveWeight now = effective();
+  return geometry_.op == LayerOp::group_norm
+             ? group_norm_with_gradients(x, geometry_.groups, now.weight, now.bias, geometry_.eps, silu, shift)
+             : layer_norm_with_gradients(x, now.weight, now.bias, geometry_.eps);
+}
+
+Tensor Layer::forward(const Tensor& x, const Tensor& residual) const {
+  const bool is_packed = !live_ && (prepared_->linear || prepared_->conv2d);
+  Tensor y = is_packed ? packed(x, residual) : unpacked(x);
+  if (residual.defined() && !is_packed) y = y + residual;
   for (const auto& term : terms_) y = y + term(*this, x);
   return y;
 }
 
 Tensor Layer::forward_silu(const Tensor& x, const Tensor& shift) const {
-  if (has_kernels(compute_) && !wants_gradients(x) && terms_.empty()) {
-    return kernels::group_norm(x, geometry_.groups, prepared_->weight, prepared_->bias, geometry_.eps, true, shift);
-  }
-  return torch::silu(forward(shift.defined() ? x + shift.unsqueeze(-1).unsqueeze(-1) : x));
+  if (terms_.empty()) return norm(x, true, shift);
+  return lorikeet::silu(forward(shift.defined() ? x + shift.unsqueeze(-1).unsqueeze(-1) : x));
 }
 
 }  // namespace lorikeet

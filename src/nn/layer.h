@@ -2,7 +2,8 @@
 // added beside it at run time. All that lora/ and training/ see of a model is a LayerMap.
 //
 // The base weight is a read-only view of the memory-mapped file; an effective weight is always computed afresh from it,
-// so nothing drifts and "no LoRA" is exactly the base.
+// so nothing drifts and "no LoRA" is exactly the base. Gradients flow through every layer to its input; the weight itself has one
+// only while it is live (set_live).
 #pragma once
 #include <functional>
 #include <map>
@@ -35,6 +36,11 @@ struct LayerGeometry {
 // What is added to a layer's output at run time. x: the layer's input, the result has the shape of its output.
 using RunTimeTerm = std::function<Tensor(const Layer& layer, const Tensor& x)>;
 
+// A weight that is computed at each forward pass, where training needs gradients through it. Any floating dtype.
+struct LiveWeight {
+  Tensor weight, bias;  // of the base's shapes; bias may be undefined
+};
+
 class Layer {
  public:
   // weight: linear [out, in], conv2d [out, in, kh, kw], norms [C], embedding [N, D]; bias: [out] or undefined; any floating dtype, on the CPU.
@@ -50,6 +56,9 @@ class Layer {
   // y = op(x, effective weight, effective bias) + sum of the run-time terms [+ residual, of y's shape].
   // linear: [..., in] -> [..., out]; conv2d: [B, in, H, W] -> [B, out, H', W'] (channels-last in memory); norms keep the shape;
   // embedding: int64 [...] -> [..., D].
+  // Autograd flows to x, to the residual, and through what the terms and a live weight capture. Of a frozen linear or convolution
+  // nothing is kept for backward but shapes, and no gradient of a frozen weight is ever computed. Backward goes through the weight that
+  // forward had, whatever becomes of the layer in between. On the CPU backward with create_graph throws Error{unsupported}.
   Tensor forward(const Tensor& x, const Tensor& residual = {}) const;
   Tensor operator()(const Tensor& x, const Tensor& residual = {}) const { return forward(x, residual); }
 
@@ -69,20 +78,32 @@ class Layer {
   // conv2d: the borders wrap round instead of being padded with zeros (seamless pictures). Others: nothing changes. Not while merged.
   void set_circular(bool circular);
 
+  // Training of the weight itself: `live` is called at each forward pass, and its weight and bias take the place of the effective ones, in
+  // the compute dtype, with gradients. An empty function: back to what was before, bit for bit. Meanwhile the layer's packed weight is
+  // given up, unless it is merged.
+  void set_live(std::function<LiveWeight()> live);
+  bool is_live() const { return static_cast<bool>(live_); }
+
   void set_run_time_terms(std::vector<RunTimeTerm> terms) { terms_ = std::move(terms); }
   const std::vector<RunTimeTerm>& run_time_terms() const { return terms_; }
 
  private:
   struct Prepared;  // weight and bias in the compute dtype, on the device, packed for the fast path
   void prepare(const Tensor& weight, const Tensor& bias);
+  // What the operation is to be computed with where no packed form serves.
+  LiveWeight effective() const;
+  Tensor packed(const Tensor& x, const Tensor& residual) const;
+  Tensor unpacked(const Tensor& x) const;
+  Tensor norm(const Tensor& x, bool silu, const Tensor& shift) const;
 
   std::string path_;
   LayerGeometry geometry_;
   Tensor weight_, bias_;
   Compute compute_;
-  std::unique_ptr<Prepared> prepared_;
+  std::unique_ptr<Prepared> prepared_;  // null: live, and not merged
   bool merged_ = false;
   std::vector<RunTimeTerm> terms_;
+  std::function<LiveWeight()> live_;
 };
 
 // Keyed by path; the first part names the component: "unet.", "text_encoder.", "text_encoder_2.", "vae.".

@@ -60,6 +60,9 @@ Tensor Weights::take_converted(std::string_view name, const Shape& shape) const 
 std::shared_ptr<Layer> Weights::enter(LayerGeometry geometry, Tensor weight, Tensor bias) const {
   auto layer = std::make_shared<Layer>(path_, geometry, std::move(weight), std::move(bias), *compute_);
   layers_->emplace(path_, layer);
+  // The layer has its own packed copy: held until the network is complete, the file's pages would be half of the peak in memory.
+  constexpr size_t kLarge = 1 << 20;
+  if (layer->base_weight().nbytes() >= kLarge) source_->release_pages();
   return layer;
 }
 

@@ -17,6 +17,8 @@ class WeightSource {
   virtual Tensor find(const std::string& name) const = 0;
   // The same for a caller that knows which shape it needs (-1: any); a source of fresh weights makes them here.
   virtual Tensor find_shaped(const std::string& name, const Shape& /*shape*/) const { return find(name); }
+  // What was read so far leaves memory until it is read again, where it lies in a file.
+  virtual void release_pages() const {}
   // For errors: the file's name, and how it spells `name`.
   virtual std::string describe(const std::string& name) const = 0;
 };

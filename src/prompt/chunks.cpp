@@ -94,4 +94,10 @@ ChunkedPrompt chunk_prompt(std::string_view text, const EmbeddingStore& embeddin
   return chunker.result();
 }
 
+ChunkedPrompt chunk_plain(std::string_view text, const EmbeddingStore& embeddings, int comma_backtrack) {
+  Chunker chunker(embeddings, comma_backtrack);
+  chunker.add(tokenize(text), 1);
+  return chunker.result();
+}
+
 }  // namespace lorikeet

@@ -34,4 +34,7 @@ struct ChunkedPrompt {
 // Throws Error{bad_input} as parse_attention does.
 ChunkedPrompt chunk_prompt(std::string_view text, const EmbeddingStore& embeddings = {}, int comma_backtrack = kCommaBacktrack);
 
+// The text as it stands: brackets, backslashes and BREAK are words. What captions of training pictures want: "fate (series)" is a name there.
+ChunkedPrompt chunk_plain(std::string_view text, const EmbeddingStore& embeddings = {}, int comma_backtrack = kCommaBacktrack);
+
 }  // namespace lorikeet

@@ -83,16 +83,20 @@ bool clip_skip_acts(const ClipConfig& config) { return config.quick_gelu && conf
 PromptEncoder::PromptEncoder(std::vector<const ClipTextModel*> encoders, const EmbeddingStore& embeddings, Options options)
     : encoders_(std::move(encoders)), embeddings_(embeddings), options_(options) {}
 
-// -> [77·chunks, D] float32; pooled: [P] of the first chunk.
-Tensor PromptEncoder::encode_chunks(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const {
+ClipOutput encode_chunks(const ClipTextModel& encoder, std::span<const PromptChunk> chunks, std::optional<int> clip_skip, Device device) {
   const ClipConfig& config = encoder.config();
-  const int skip = options_.clip_skip && clip_skip_acts(config) ? *options_.clip_skip : config.skip;
+  const int skip = clip_skip && clip_skip_acts(config) ? *clip_skip : config.skip;
+  Tensor embedded = encoder.embed(id_tensor(chunks, config.padding_id).to(device));
+  put_embeddings(embedded, chunks);
+  return encoder.forward(embedded, end_tensor(chunks).to(device), skip);
+}
+
+// -> [77·chunks, D] float32; pooled: [P] of the first chunk.
+Tensor PromptEncoder::encode_emphasised(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const {
   std::vector<Tensor> contexts;
   for (size_t begin = 0; begin < chunks.size(); begin += kChunksAtOnce) {
     const auto some = std::span(chunks).subspan(begin, std::min(kChunksAtOnce, chunks.size() - begin));
-    Tensor embedded = encoder.embed(id_tensor(some, config.padding_id).to(options_.device));
-    put_embeddings(embedded, some);
-    const ClipOutput output = encoder.forward(embedded, end_tensor(some).to(options_.device), skip);
+    const ClipOutput output = encode_chunks(encoder, some, options_.clip_skip, options_.device);
     const Tensor hidden = output.hidden.to(torch::kFloat32);
     for (size_t i = 0; i < some.size(); ++i) contexts.push_back(emphasise(hidden[static_cast<int64_t>(i)], some[i].multipliers));
     if (begin == 0) pooled = output.pooled[0].to(torch::kFloat32);
@@ -115,7 +119,7 @@ const Conditioning& PromptEncoder::encode(const std::string& text) {
   std::vector<Tensor> contexts;
   for (const ClipTextModel* encoder : encoders_) {
     Tensor pooled;
-    contexts.push_back(encode_chunks(*encoder, chunks, pooled));
+    contexts.push_back(encode_emphasised(*encoder, chunks, pooled));
     if (encoder->config().projection) result.pooled = pooled;
   }
   result.context = torch::cat(contexts, 1);

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,10 @@ struct ScheduledPrompt {
 // Clip skip acts on CLIP-L as Stable Diffusion 1 uses it; the other families take the layer that they were trained on (as in the webui).
 bool clip_skip_acts(const ClipConfig& config);
 
+// Chunks as one batch through one encoder, without emphasis; vectors of embeddings stand in for their tokens, and gradients flow into them and
+// into whatever is trained. clip_skip: as PromptEncoder::Options has it. -> hidden [N, 77, D], pooled [N, P], in the encoder's dtype.
+ClipOutput encode_chunks(const ClipTextModel& encoder, std::span<const PromptChunk> chunks, std::optional<int> clip_skip, Device device);
+
 // Encodes the prompts of one picture. Every distinct text is encoded once; the encoders (with their LoRAs) and embeddings must not
 // change while it lives, and must outlive it.
 class PromptEncoder {
@@ -75,7 +80,7 @@ class PromptEncoder {
   const std::vector<std::shared_ptr<const Embedding>>& used_embeddings() const { return used_; }
 
  private:
-  Tensor encode_chunks(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const;
+  Tensor encode_emphasised(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const;
   void note_use(const std::vector<PromptChunk>& chunks);
 
   std::vector<const ClipTextModel*> encoders_;

@@ -19,6 +19,10 @@ TEST(Text, NumbersAreWrittenShort) {
   EXPECT_EQ(format_number(7), "7");
   EXPECT_EQ(format_number(0.75), "0.75");
   EXPECT_EQ(format_number(-0.1), "-0.1");
+  EXPECT_EQ(format_number(0.0001), "0.0001");
+  EXPECT_EQ(format_number(0.00005), "5e-05");
+  EXPECT_EQ(format_number(123456.7), "123456.7");
+  EXPECT_EQ(format_number(2.5e22), "2.5e+22");
 }
 
 TEST(Text, NearNamesFindTyposAndParts) {

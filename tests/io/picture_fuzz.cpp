@@ -9,8 +9,15 @@ int fuzz_picture(const uint8_t* data, size_t size) {
     decode_picture_text({data, size});
   } catch (const Error&) {
   }
+  PictureInfo info;
+  try {
+    info = picture_info({data, size});
+  } catch (const Error&) {
+  }
   try {
     const PictureFile file = decode_picture({data, size});
+    const bool agrees = info.width_px == file.picture.width_px && info.height_px == file.picture.height_px;
+    if (info.width_px != 0 && !agrees) __builtin_trap();
     const auto wanted = static_cast<size_t>(file.picture.width_px) * file.picture.height_px * file.picture.channels;
     if (file.picture.pixels.size() != wanted) __builtin_trap();
   } catch (const Error&) {

@@ -1,13 +1,10 @@
-// Pictures: what is written is read back, what is damaged gives one Error. Samples that we cannot write ourselves (palette, 16 bits, CMYK,
-// orientation) are made with the libraries here.
+// Pictures: what is written is read back, what is damaged gives one Error.
 #include "io/picture.h"
 
 #include <gtest/gtest.h>
 #include <png.h>
 
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -15,32 +12,18 @@
 
 #include "base/error.h"
 #include "io/picture_base64.h"
+#include "io/picture_samples.h"
 #include "io/picture_text.h"
-
-// clang-format off
-#include <jpeglib.h>  // wants FILE and size_t before it
-// clang-format on
 
 namespace lorikeet {
 int fuzz_picture(const uint8_t* data, size_t size);
 }
 
 using namespace lorikeet;
+using namespace lorikeet::testing;
 namespace fs = std::filesystem;
 
 namespace {
-using Bytes = std::vector<uint8_t>;
-
-// Smooth, so that lossy formats stay near; every channel differs.
-Picture gradient(int width, int height, int channels) {
-  Picture picture{width, height, channels, {}};
-  for (int y = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x)
-      for (int c = 0; c < channels; ++c)
-        picture.pixels.push_back(static_cast<uint8_t>((x * (c + 2) + y * 3 + 40 * c) * 255 / (width * 5 + height * 3 + 120)));
-  return picture;
-}
-
 double mean_difference(const Picture& a, const Picture& b) {
   EXPECT_EQ(a.pixels.size(), b.pixels.size());
   double sum = 0;
@@ -69,68 +52,6 @@ bool has_chunk(const Bytes& png, std::string_view type) {
   return false;
 }
 
-struct PngKind {
-  int color, depth;
-  bool transparent_color;
-};
-
-// 4 x 2 pixels of a kind that Lorikeet never writes.
-Bytes make_png(const PngKind& kind, int row_bytes, const Bytes& rows) {
-  Bytes out;
-  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
-  png_infop info = png_create_info_struct(png);
-  png_set_write_fn(
-      png, &out,
-      [](png_structp p, png_bytep d, size_t n) {
-        static_cast<Bytes*>(png_get_io_ptr(p))->insert(static_cast<Bytes*>(png_get_io_ptr(p))->end(), d, d + n);
-      },
-      nullptr);
-  png_set_IHDR(png, info, 4, 2, kind.depth, kind.color, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-  const png_color palette[4] = {{1, 2, 3}, {10, 20, 30}, {100, 110, 120}, {255, 0, 7}};
-  if (kind.color == PNG_COLOR_TYPE_PALETTE) png_set_PLTE(png, info, palette, 4);
-  const png_byte alpha[2] = {0, 128};
-  if (kind.transparent_color) png_set_tRNS(png, info, alpha, 2, nullptr);
-  png_write_info(png, info);
-  for (int y = 0; y < 2; ++y) png_write_row(png, rows.data() + y * row_bytes);
-  png_write_end(png, info);
-  png_destroy_write_struct(&png, &info);
-  return out;
-}
-
-// A 16 x 8 JPEG, left half dark, right half light; `exif` may be empty. inks: CMYK with Adobe's marker.
-Bytes make_jpeg(bool cmyk, const Bytes& exif) {
-  jpeg_compress_struct info;
-  jpeg_error_mgr errors;
-  info.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&info);
-  unsigned char* out = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&info, &out, &size);
-  info.image_width = 16, info.image_height = 8;
-  info.input_components = cmyk ? 4 : 3;
-  info.in_color_space = cmyk ? JCS_CMYK : JCS_RGB;
-  jpeg_set_defaults(&info);
-  jpeg_set_quality(&info, 100, TRUE);
-  jpeg_start_compress(&info, TRUE);
-  if (!exif.empty()) jpeg_write_marker(&info, JPEG_APP0 + 1, exif.data(), static_cast<unsigned>(exif.size()));
-  for (int y = 0; y < 8; ++y) {
-    Bytes row;
-    for (int x = 0; x < 16; ++x)
-      for (int c = 0; c < info.input_components; ++c) row.push_back(c == 3 ? 255 : x < 8 ? 16 : 240);
-    JSAMPROW pointer = row.data();
-    jpeg_write_scanlines(&info, &pointer, 1);
-  }
-  jpeg_finish_compress(&info);
-  jpeg_destroy_compress(&info);
-  Bytes result(out, out + size);
-  std::free(out);
-  return result;
-}
-
-// "Exif\0\0", little endian, IFD0 with the orientation alone.
-Bytes orientation_exif(uint8_t value) {
-  return {'E', 'x', 'i', 'f', 0, 0, 'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 0x01, 3, 0, 1, 0, 0, 0, value, 0, 0, 0, 0, 0, 0, 0};
-}
 }  // namespace
 
 TEST(Picture, PngGivesBackEveryPixelAndText) {
@@ -235,6 +156,37 @@ TEST(Picture, UserCommentsOfOtherWritersAreRead) {
   EXPECT_EQ(comment("UNIC"sv), "");
   const Bytes block = write_exif("ä🦜");
   EXPECT_EQ(read_exif(block).user_comment, "ä🦜");
+}
+
+TEST(Picture, TheHeaderAloneTellsSizeAndAlphaAsDecodingDoes) {
+  std::vector<Bytes> files{make_png({PNG_COLOR_TYPE_PALETTE, 2, false}, 1, {0, 0}), make_png({PNG_COLOR_TYPE_PALETTE, 2, true}, 1, {0, 0}),
+                           make_png({PNG_COLOR_TYPE_GRAY, 16, false}, 8, Bytes(16)), make_png({PNG_COLOR_TYPE_GRAY_ALPHA, 8, false}, 8, Bytes(16)),
+                           make_jpeg(true, {})};
+  for (uint8_t orientation = 1; orientation <= 8; ++orientation) files.push_back(make_jpeg(false, orientation_exif(orientation)));
+  for (const PictureFormat format : {PictureFormat::png, PictureFormat::jpeg, PictureFormat::webp}) {
+    for (const int channels : {1, 3, 4}) files.push_back(encode_picture(format, gradient(24, 16, channels), kText));
+  }
+  for (const Bytes& file : files) {
+    const PictureInfo info = picture_info(file);
+    const Picture picture = decode_picture(file).picture;
+    EXPECT_EQ(info.width_px, picture.width_px) << name(info.format);
+    EXPECT_EQ(info.height_px, picture.height_px) << name(info.format);
+    EXPECT_EQ(info.alpha, picture.channels == 4) << name(info.format);
+  }
+}
+
+TEST(Picture, TheHeaderAloneFindsTruncationAndAPngsWrongChecksum) {
+  for (const PictureFormat format : {PictureFormat::png, PictureFormat::jpeg, PictureFormat::webp}) {
+    const Bytes whole = encode_picture(format, gradient(24, 24, 3), kText);
+    for (size_t size = 0; size + 2 < whole.size(); size += 1 + whole.size() / 97)
+      EXPECT_THROW(picture_info({whole.data(), size}), Error) << name(format) << " cut to " << size;
+    Bytes longer = whole;  // what cameras append
+    longer.insert(longer.end(), 100, 0xFF);
+    EXPECT_EQ(picture_info(longer).width_px, 24) << name(format);
+  }
+  Bytes png = encode_picture(PictureFormat::png, gradient(24, 24, 3));
+  png[png.size() - 20] ^= 1;  // in the pixels
+  EXPECT_THROW(picture_info(png), Error);
 }
 
 TEST(Picture, EveryTruncationIsOneError) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "prompt/golden.h"
 #include "prompt/tokenizer.h"
 
@@ -68,6 +70,19 @@ TEST(Chunks, AnEmbeddingBehindTheLastCommaMovesWithItsTokens) {
   ASSERT_EQ(prompt.chunks[1].embeddings.size(), 1U);
   EXPECT_EQ(prompt.chunks[1].embeddings[0].at, 1);
   for (const auto& chunk : prompt.chunks) EXPECT_EQ(chunk.ids.size(), 77U);
+}
+
+TEST(Chunks, PlainTextKeepsItsBracketsAsWords) {
+  const auto plain = chunk_plain("fate (series), [red:blue:3] BREAK fox", store_of({{"fox", 2}}));
+  ASSERT_EQ(plain.chunks.size(), 1U);
+  auto ids = tokenize("fate (series), [red:blue:3] break ");
+  const auto& chunk = plain.chunks[0];
+  EXPECT_TRUE(std::equal(ids.begin(), ids.end(), chunk.ids.begin() + 1));
+  ASSERT_EQ(chunk.embeddings.size(), 1U);
+  EXPECT_EQ(chunk.embeddings[0].at, static_cast<int64_t>(ids.size()) + 1);
+  EXPECT_EQ(chunk.ids[ids.size() + 3], kEndToken);
+  EXPECT_EQ(std::count(chunk.multipliers.begin(), chunk.multipliers.end(), 1.0), kChunkSize);
+  EXPECT_EQ(chunk_plain("").chunks.size(), 1U);
 }
 
 TEST(Embeddings, ThoseThatDoNotFitTheModelAreSkippedWithAReason) {

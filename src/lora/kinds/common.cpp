@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "lora/kinds/kinds.h"
@@ -11,6 +13,23 @@ Tensor AdditiveAdapter::merge(const Tensor& weight, double multiplier) const {
 
 void AdditiveAdapter::merge_into(Tensor& weight, double multiplier) const {
   if (multiplier != 0) weight.add_(delta().to(weight.device()), multiplier);
+}
+
+bool is_pointwise(const Layer& layer) {
+  const LayerGeometry& geometry = layer.geometry();
+  const Tensor& weight = layer.base_weight();
+  return geometry.op == LayerOp::conv2d && weight.size(2) * weight.size(3) == 1 && geometry.stride == 1 && geometry.padding == 0;
+}
+
+Tensor pointwise(const Tensor& x, const Tensor& weight) {
+  return torch::linear(x.permute({0, 2, 3, 1}), weight.flatten(1)).permute({0, 3, 1, 2});
+}
+
+Tensor rows_scaled(const Tensor& y, const Tensor& row_multipliers) {
+  if (!row_multipliers.defined()) return y;
+  Shape shape(static_cast<size_t>(y.dim()), 1);
+  shape[0] = row_multipliers.size(0);
+  return y * row_multipliers.to(y.device(), y.scalar_type()).view(shape);
 }
 
 int64_t columns_of(const Tensor& weight) { return weight.dim() > 1 ? weight.numel() / std::max<int64_t>(weight.size(0), 1) : 1; }
@@ -47,6 +66,23 @@ Scale consume_scale(TensorGroup& tensors, int64_t rank) {
   scale.value = given ? *given : scale.alpha / static_cast<double>(std::max<int64_t>(rank, 1));
   if (given) scale.alpha = *given * static_cast<double>(rank);
   return scale;
+}
+
+Scale fresh_scale(const AdapterOptions& options) {
+  const auto rank = static_cast<double>(options.rank);
+  // As a reader of the file will have it: alphas are float32.
+  const double alpha = static_cast<float>(options.rank_stabilised ? options.alpha * std::sqrt(rank) : options.alpha);
+  return {alpha, alpha / rank};
+}
+
+Tensor fresh_zeros(torch::IntArrayRef shape, const Layer& layer) { return torch::zeros(shape, layer.compute().device); }
+
+Tensor fresh_normal(torch::IntArrayRef shape, double deviation, const Layer& layer, const AdapterOptions& options) {
+  return (deviation * torch::randn(shape, options.generator)).to(layer.compute().device);
+}
+
+Tensor fresh_uniform(torch::IntArrayRef shape, double bound, const Layer& layer, const AdapterOptions& options) {
+  return torch::empty(shape).uniform_(-bound, bound, options.generator).to(layer.compute().device);
 }
 
 NamedTensor alpha_tensor(double alpha) { return {"alpha", torch::tensor(alpha, torch::kFloat32)}; }

@@ -47,6 +47,7 @@ class BiasAdapter : public Adapter {
   }
   bool changes_bias() const override { return true; }
   bool additive() const override { return inner_->additive(); }
+  std::optional<LowRank> low_rank() const override { return inner_->low_rank(); }
   int64_t rank() const override { return inner_->rank(); }
   double alpha() const override { return inner_->alpha(); }
   std::unique_ptr<Adapter> truncated(int64_t rank) const override {
@@ -77,7 +78,7 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 }
 
 std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions&) {
-  const auto zeros_like = [](const Tensor& base) { return base.defined() ? torch::zeros(base.sizes()) : Tensor(); };
+  const auto zeros_like = [&](const Tensor& base) { return base.defined() ? fresh_zeros(base.sizes(), layer) : Tensor(); };
   return std::make_unique<FullAdapter>(zeros_like(layer.base_weight()), zeros_like(layer.base_bias()), layer.base_weight().sizes().vec());
 }
 

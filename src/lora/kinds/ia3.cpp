@@ -47,7 +47,7 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 
 std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions&) {
   if (layer.base_weight().dim() < 2) return nullptr;
-  return make(torch::zeros({layer.base_weight().size(0)}), false, layer);
+  return make(fresh_zeros({layer.base_weight().size(0)}, layer), false, layer);
 }
 
 }  // namespace

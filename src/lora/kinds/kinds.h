@@ -28,6 +28,7 @@ class DeltaShape {
   // found.
   DeltaShape(const std::string& module, const Layer& layer, int64_t rows, int64_t columns);
   Tensor fit(const Tensor& delta) const;  // any shape of rows × columns -> the layer's shape
+  bool pads() const { return layer_ != delta_; }
 
  private:
   Shape layer_, delta_;
@@ -44,8 +45,26 @@ Scale consume_scale(TensorGroup& tensors, int64_t rank);
 
 NamedTensor alpha_tensor(double alpha);
 
+// --- fresh adapters: float32, where the layer computes ---
+
+// The scale that the options ask for, with the alpha that is stored for it.
+Scale fresh_scale(const AdapterOptions& options);
+Tensor fresh_zeros(torch::IntArrayRef shape, const Layer& layer);
+// Normal with that deviation, and uniform between -bound and bound, from the options' generator.
+Tensor fresh_normal(torch::IntArrayRef shape, double deviation, const Layer& layer, const AdapterOptions& options);
+Tensor fresh_uniform(torch::IntArrayRef shape, double bound, const Layer& layer, const AdapterOptions& options);
+
 // A Tucker-decomposed factor (LyCORIS, arXiv 2309.14859, app. B.3): core: [i, j, kh, kw], a: [i, p], b: [j, r] -> [p, r, kh, kw].
 Tensor tucker(const Tensor& core, const Tensor& a, const Tensor& b);
+
+// The layer is a convolution that looks at one pixel at a time.
+bool is_pointwise(const Layer& layer);
+// Such a convolution as a product over the pixels, which in channels-last memory lie as rows: nothing is copied. x: [B, C, H, W];
+// weight: [D, C] or [D, C, 1, 1] -> [B, D, H, W], channels-last.
+Tensor pointwise(const Tensor& x, const Tensor& weight);
+
+// y, row i of the batch times row_multipliers[i]. row_multipliers: [B] float32, undefined for 1.
+Tensor rows_scaled(const Tensor& y, const Tensor& row_multipliers);
 
 // Columns of a weight behind its first dimension: 1 for norms.
 int64_t columns_of(const Tensor& weight);

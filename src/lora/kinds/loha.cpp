@@ -12,6 +12,10 @@ namespace {
 struct Half {
   Tensor a, b, core;
 
+  // The two factors of product() as a matrix: [rows, r], [r, columns].
+  Tensor left() const { return core.defined() ? a.t() : a; }
+  Tensor right() const { return core.defined() ? torch::einsum("ijkl,jr->irkl", {core, b}).flatten(1) : b; }
+
   Tensor product() const { return core.defined() ? tucker(core, a, b) : torch::matmul(a, b); }
   int64_t rows() const { return core.defined() ? a.size(1) : a.size(0); }
   int64_t columns() const { return core.defined() ? b.size(1) * core.size(2) * core.size(3) : b.size(1); }
@@ -30,6 +34,34 @@ class LohaAdapter : public AdditiveAdapter {
   std::string_view kind() const override { return "loha"; }
   int64_t rank() const override { return first_.b.size(0); }
   double alpha() const override { return scale_.alpha; }
+
+  // Through low_rank(), while that is smaller than the weight.
+  bool has_residual() const override {
+    return !shape_.pads() && first_.b.size(0) * second_.b.size(0) < std::min(first_.rows(), first_.columns());
+  }
+  std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers, const InnerChange&) const override {
+    if (!has_residual()) return {};
+    const Compute& compute = layer.compute();
+    const LowRank factors = *low_rank();
+    const Tensor up = (factors.up * factors.scale).to(compute.device, compute.dtype), down = factors.down.to(compute.device, compute.dtype);
+    if (layer.geometry().op == LayerOp::embedding) return rows_scaled(torch::matmul(torch::embedding(up, x), down), row_multipliers);
+    const Tensor input = x.to(compute.dtype);
+    if (layer.geometry().op == LayerOp::linear) return torch::linear(rows_scaled(torch::linear(input, down), row_multipliers), up);
+    const Tensor& weight = layer.base_weight();
+    const Tensor inner = is_pointwise(layer)
+                             ? pointwise(input, down)
+                             : layer.plain(input, down.reshape({down.size(0), weight.size(1), weight.size(2), weight.size(3)}), {});
+    return pointwise(rows_scaled(inner, row_multipliers), up);
+  }
+
+  // (A B) ∘ (C D) = (A • C)(B ∗ D) with the Khatri-Rao products by rows and by columns (Slyusar 1998), of rank r².
+  std::optional<LowRank> low_rank() const override {
+    const Tensor a = first_.left(), b = first_.right(), c = second_.left(), d = second_.right();
+    const int64_t rank = b.size(0) * d.size(0);
+    if (shape_.pads() || rank >= std::min(a.size(0), b.size(1))) return {};
+    return LowRank{torch::einsum("or,os->ors", {a, c}).reshape({-1, rank}), torch::einsum("ri,si->rsi", {b, d}).reshape({rank, -1}),
+                   scale_.value};
+  }
 
   std::vector<NamedTensor> tensors() const override {
     std::vector<NamedTensor> all{{"hada_w1_a", first_.a}, {"hada_w1_b", first_.b}, {"hada_w2_a", second_.a}, {"hada_w2_b", second_.b}};
@@ -66,10 +98,9 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
   if (weight.dim() < 2) return nullptr;
   const int64_t rows = weight.size(0), columns = columns_of(weight), rank = options.rank;
   // LyCORIS' start: normal(0.1) and normal(1), the second product 0.
-  const Half first{0.1 * torch::randn({rows, rank}), torch::randn({rank, columns}), {}};
-  const Half second{torch::zeros({rows, rank}), torch::randn({rank, columns}), {}};
-  return std::make_unique<LohaAdapter>(first, second, DeltaShape("fresh", layer, rows, columns),
-                                       Scale{options.alpha, options.alpha / static_cast<double>(rank)});
+  const Half first{fresh_normal({rows, rank}, 0.1, layer, options), fresh_normal({rank, columns}, 1, layer, options), {}};
+  const Half second{fresh_zeros({rows, rank}, layer), fresh_normal({rank, columns}, 1, layer, options), {}};
+  return std::make_unique<LohaAdapter>(first, second, DeltaShape("fresh", layer, rows, columns), fresh_scale(options));
 }
 
 }  // namespace

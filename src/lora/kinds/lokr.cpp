@@ -17,6 +17,9 @@ struct KroneckerFactor {
     return core.defined() ? tucker(core, a, b) : torch::matmul(a, b);
   }
   int64_t rank() const { return whole.defined() ? 0 : b.size(0); }
+  // Of a split one: value().flatten(1) = left() · right().
+  Tensor left() const { return core.defined() ? a.t() : a; }
+  Tensor right() const { return core.defined() ? torch::einsum("ijkl,jr->irkl", {core, b}).flatten(1) : b; }
 };
 
 class LokrAdapter : public AdditiveAdapter {
@@ -27,6 +30,36 @@ class LokrAdapter : public AdditiveAdapter {
   std::string_view kind() const override { return "lokr"; }
   int64_t rank() const override { return second_.rank() ? second_.rank() : first_.rank(); }
   double alpha() const override { return scale_.alpha; }
+
+  // (w1 ⊗ w2) x: with the inputs as a table [in1, in2], w2 goes along its rows, w1 along its columns.
+  bool has_residual() const override { return !shape_.pads(); }
+  std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers, const InnerChange&) const override {
+    if (!has_residual()) return {};
+    const Compute& compute = layer.compute();
+    const Tensor w1 = (first_.value() * scale_.value).to(compute.device, compute.dtype);
+    const Tensor w2 = second_.value().to(compute.device, compute.dtype);
+    const Tensor y = layer.geometry().op == LayerOp::conv2d      ? convolved(layer, x.to(compute.dtype), w1, w2)
+                     : layer.geometry().op == LayerOp::embedding ? looked_up(x, w1, w2.flatten(1))
+                                                                 : multiplied(x.to(compute.dtype), w1, w2.flatten(1));
+    return rows_scaled(y, row_multipliers);
+  }
+
+  // With w2 = a · b: w1 ⊗ w2 = (w1 ⊗ a)(1 ⊗ b) = (1 ⊗ a)(w1 ⊗ b), whichever is of lower rank; with w1 = a · b, w2 whole, the same
+  // the other way round.
+  std::optional<LowRank> low_rank() const override {
+    const bool second_split = !second_.whole.defined();
+    const KroneckerFactor& split = second_split ? second_ : first_;
+    if (shape_.pads() || split.whole.defined()) return {};
+    const Tensor other = (second_split ? first_ : second_).value().flatten(1), left = split.left(), right = split.right();
+    const bool by_rows = other.size(0) < other.size(1);
+    const Tensor one = torch::eye(std::min(other.size(0), other.size(1)));
+    const auto product = [&](const Tensor& part, const Tensor& of_other) {
+      return second_split ? torch::kron(of_other.contiguous(), part.contiguous()) : torch::kron(part.contiguous(), of_other.contiguous());
+    };
+    LowRank factors{product(left, by_rows ? one : other), product(right, by_rows ? other : one), scale_.value};
+    if (factors.rank() >= std::min(factors.up.size(0), factors.down.size(1))) return {};
+    return factors;
+  }
 
   std::vector<NamedTensor> tensors() const override {
     std::vector<NamedTensor> all;
@@ -53,6 +86,32 @@ class LokrAdapter : public AdditiveAdapter {
   }
 
  private:
+  // x: [..., in1·in2] -> [..., out1·out2]
+  static Tensor multiplied(const Tensor& x, const Tensor& w1, const Tensor& w2) {
+    Shape table = x.sizes().vec();
+    table.back() = w1.size(1);
+    table.push_back(w2.size(1));
+    const Tensor rows = torch::linear(x.reshape(table), w2);  // [..., in1, out2]
+    return torch::linear(rows.transpose(-1, -2), w1).transpose(-1, -2).flatten(-2);
+  }
+
+  // The kernel belongs to w2. x: [B, in1·in2, H, W] -> [B, out1·out2, H', W']
+  static Tensor convolved(const Layer& layer, const Tensor& x, const Tensor& w1, const Tensor& w2) {
+    if (is_pointwise(layer)) return multiplied(x.permute({0, 2, 3, 1}), w1, w2.flatten(1)).permute({0, 3, 1, 2});
+    const Tensor& weight = layer.base_weight();
+    const Tensor kernel = w2.reshape({w2.size(0), -1, weight.size(2), weight.size(3)});
+    const Tensor each = layer.plain(x.reshape({x.size(0) * w1.size(1), kernel.size(1), x.size(2), x.size(3)}), kernel, {});
+    const Tensor mixed = torch::matmul(w1, each.reshape({x.size(0), w1.size(1), -1}));  // [B, out1, out2·H'·W']
+    return mixed.reshape({x.size(0), w1.size(0) * w2.size(0), each.size(2), each.size(3)});
+  }
+
+  // Row i of the product is the product of a row of w1 and one of w2. x: int64 [...] -> [..., columns]
+  static Tensor looked_up(const Tensor& x, const Tensor& w1, const Tensor& w2) {
+    const Tensor first = torch::embedding(w1, torch::floor_divide(x, w2.size(0))),
+                 second = torch::embedding(w2, torch::remainder(x, w2.size(0)));
+    return (first.unsqueeze(-1) * second.unsqueeze(-2)).flatten(-2);
+  }
+
   KroneckerFactor first_, second_;
   DeltaShape shape_;
   Scale scale_;
@@ -95,23 +154,34 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   return std::make_unique<LokrAdapter>(first, second, shape, scale);
 }
 
-// The divisor of `size` nearest below its square root (LyCORIS' factorization(): the small factor first).
-int64_t small_factor(int64_t size) {
-  auto factor = static_cast<int64_t>(std::sqrt(static_cast<double>(size)));
-  while (size % factor != 0) --factor;
-  return factor;
+// One side of the small factor, for a side of the weight (LyCORIS' factorization(): the small factor first). factor: as wanted, where it
+// divides the side; else the largest divisor that is neither above it nor above the square root. -1: no wish.
+int64_t small_side(int64_t side, int64_t factor) {
+  if (factor > 0 && side % factor == 0) return std::min(factor, side / factor);
+  auto small = static_cast<int64_t>(std::sqrt(static_cast<double>(side)));
+  if (factor > 0) small = std::min(small, factor);
+  while (side % small != 0) --small;
+  return small;
 }
 
 std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& options) {
   const Tensor& weight = layer.base_weight();
   if (weight.dim() < 2) return nullptr;
-  const int64_t rows = small_factor(weight.size(0)), columns = small_factor(weight.size(1)), rank = options.rank;
-  const int64_t rows2 = weight.size(0) / rows, columns2 = columns_of(weight) / columns;
-  const KroneckerFactor first{torch::randn({rows, columns}) / std::sqrt(static_cast<double>(columns)), {}, {}, {}};
-  const KroneckerFactor second{
-      {}, torch::zeros({rows2, rank}), torch::randn({rank, columns2}) / std::sqrt(static_cast<double>(columns2)), {}};
-  return std::make_unique<LokrAdapter>(first, second, DeltaShape("fresh", layer, rows * rows2, columns * columns2),
-                                       Scale{options.alpha, options.alpha / static_cast<double>(rank)});
+  const int64_t rows = small_side(weight.size(0), options.lokr_factor), columns = small_side(weight.size(1), options.lokr_factor);
+  const int64_t rows2 = weight.size(0) / rows, columns2 = columns_of(weight) / columns, rank = options.rank;
+  const auto normal = [&](int64_t height, int64_t width) {
+    return fresh_normal({height, width}, 1 / std::sqrt(static_cast<double>(width)), layer, options);
+  };
+  const KroneckerFactor first{normal(rows, columns), {}, {}, {}};
+  const DeltaShape shape("fresh", layer, rows * rows2, columns * columns2);
+  // The large factor is split only where that makes it smaller (LyCORIS' rule); whole, it has no scale.
+  if (2 * rank >= std::max(rows2, weight.size(1) / columns)) {
+    const Shape large = weight.dim() == 4 ? Shape{rows2, weight.size(1) / columns, weight.size(2), weight.size(3)} : Shape{rows2, columns2};
+    return std::make_unique<LokrAdapter>(first, KroneckerFactor{fresh_zeros(large, layer), {}, {}, {}}, shape,
+                                         Scale{static_cast<double>(rank), 1});
+  }
+  const KroneckerFactor second{{}, fresh_zeros({rows2, rank}, layer), normal(rank, columns2), {}};
+  return std::make_unique<LokrAdapter>(first, second, shape, fresh_scale(options));
 }
 
 }  // namespace

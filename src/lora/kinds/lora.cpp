@@ -39,12 +39,21 @@ class LoraAdapter : public AdditiveAdapter {
     rows.addmm_(factors_.up.narrow(0, first, rows.size(0)).flatten(1), factors_.down.flatten(1), 1, multiplier * scale_.value);
   }
 
-  std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers) const override {
+  std::optional<Tensor> residual(const Layer& layer, const Tensor& x, const Tensor& row_multipliers,
+                                 const InnerChange& change) const override {
     const Factors factors = prepared(layer.compute());
-    const Tensor inner = rows_scaled(inner_activations(layer, factors, x), row_multipliers);
-    return layer.geometry().op == LayerOp::conv2d      ? torch::conv2d(inner, factors.up)
+    const Tensor input = x.is_floating_point() ? x.to(layer.compute().dtype) : x;
+    Tensor inner = rows_scaled(inner_activations(layer, factors, input), row_multipliers);
+    if (change) inner = change(inner);
+    return layer.geometry().op == LayerOp::conv2d      ? pointwise(inner, factors.up)
            : layer.geometry().op == LayerOp::embedding ? torch::matmul(inner, factors.down)
                                                        : torch::linear(inner, factors.up);
+  }
+
+  std::optional<LowRank> low_rank() const override {
+    const Tensor up = factors_.up.flatten(1), down = factors_.down.flatten(1);
+    if (!factors_.mid.defined()) return LowRank{up, down, scale_.value};
+    return LowRank{up, torch::einsum("nmkl,mj->njkl", {factors_.mid, down}).flatten(1), scale_.value};
   }
 
   std::unique_ptr<Adapter> truncated(int64_t rank) const override {
@@ -73,15 +82,8 @@ class LoraAdapter : public AdditiveAdapter {
     const LayerGeometry& geometry = layer.geometry();
     if (geometry.op == LayerOp::embedding) return torch::embedding(factors.up, x);
     if (geometry.op == LayerOp::linear) return torch::linear(x, factors.down);
-    if (!factors.mid.defined()) return torch::conv2d(x, factors.down, {}, geometry.stride, geometry.padding);
-    return torch::conv2d(torch::conv2d(x, factors.down), factors.mid, {}, geometry.stride, geometry.padding);
-  }
-
-  static Tensor rows_scaled(const Tensor& inner, const Tensor& row_multipliers) {
-    if (!row_multipliers.defined()) return inner;
-    Shape shape(static_cast<size_t>(inner.dim()), 1);
-    shape[0] = row_multipliers.size(0);
-    return inner * row_multipliers.to(inner.device(), inner.scalar_type()).view(shape);
+    if (factors.mid.defined()) return layer.plain(pointwise(x, factors.down), factors.mid, {});
+    return is_pointwise(layer) ? pointwise(x, factors.down) : layer.plain(x, factors.down, {});
   }
 
   // The factors where the layer computes, the scale in `up`; kept, unless gradients have to reach the originals.
@@ -155,19 +157,34 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
   return std::make_unique<LoraAdapter>(shaped_for(std::move(factors), tensors, layer), layer.base_weight().sizes().vec(), scale);
 }
 
+// Rows (or, where there are more rows than columns, columns) at right angles to each other. The signs of the triangular factor's diagonal
+// make it uniform over all such matrices (Mezzadri 2007, arXiv math-ph/0609050, sec. 5).
+Tensor orthonormal(int64_t rows, int64_t columns, const Layer& layer, const AdapterOptions& options) {
+  const Tensor noise = torch::randn({std::max(rows, columns), std::min(rows, columns)}, options.generator);
+  const auto [q, r] = torch::linalg_qr(noise);
+  const Tensor turned = q * torch::sign(torch::diagonal(r));
+  return (rows <= columns ? turned.t().contiguous() : turned).to(layer.compute().device);
+}
+
+Tensor fresh_down(const Shape& shape, const Layer& layer, const AdapterOptions& options) {
+  const int64_t rank = shape[0], columns = columns_of(layer.base_weight());
+  // Kaiming-uniform with a = √5: U(±1/√fan_in), whose rows are 1/√3 long.
+  switch (options.init) {
+    case AdapterInit::kaiming: return fresh_uniform(shape, 1 / std::sqrt(static_cast<double>(columns)), layer, options);
+    case AdapterInit::normal: return fresh_normal(shape, 1 / static_cast<double>(rank), layer, options);
+    case AdapterInit::orthogonal: return (orthonormal(rank, columns, layer, options) / std::sqrt(3.0)).reshape(shape);
+  }
+  throw Error(ErrorKind::internal, "a start of an adapter that is unknown");
+}
+
 std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& options) {
   const Tensor& weight = layer.base_weight();
   if (weight.dim() < 2) return nullptr;
-  const bool conv = weight.dim() == 4;
   Shape down = weight.sizes().vec();
   down[0] = options.rank;
-  // Kaiming-uniform with a = √5, as a fresh libtorch layer and the reference trainers: U(±1/√fan_in).
-  const double bound = 1 / std::sqrt(static_cast<double>(columns_of(weight)));
-  const Factors factors{torch::empty(down).uniform_(-bound, bound),
-                        {},
-                        torch::zeros(conv ? Shape{weight.size(0), options.rank, 1, 1} : Shape{weight.size(0), options.rank})};
-  return std::make_unique<LoraAdapter>(factors, weight.sizes().vec(),
-                                       Scale{options.alpha, options.alpha / static_cast<double>(options.rank)});
+  const Shape up = weight.dim() == 4 ? Shape{weight.size(0), options.rank, 1, 1} : Shape{weight.size(0), options.rank};
+  const Factors factors{fresh_down(down, layer, options), {}, fresh_zeros(up, layer)};
+  return std::make_unique<LoraAdapter>(factors, weight.sizes().vec(), fresh_scale(options));
 }
 
 }  // namespace

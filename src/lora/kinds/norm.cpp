@@ -40,7 +40,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions&) {
   if (layer.base_weight().dim() != 1) return nullptr;
   const Tensor& bias = layer.base_bias();
-  return std::make_unique<NormAdapter>(torch::zeros(layer.base_weight().sizes()), bias.defined() ? torch::zeros(bias.sizes()) : Tensor());
+  return std::make_unique<NormAdapter>(fresh_zeros(layer.base_weight().sizes(), layer),
+                                       bias.defined() ? fresh_zeros(bias.sizes(), layer) : Tensor());
 }
 
 }  // namespace

@@ -18,6 +18,8 @@ std::optional<ModelSpec> recognise_sd1(const Checkpoint& checkpoint) {
   spec.text_encoders = {clip_from_shapes(checkpoint, "text_encoder", /*open_clip=*/false)};
   // latent -> RGB: the linear fit that circulates for this autoencoder (keturn, huggingface.co forum 2022; used by ComfyUI, A1111).
   spec.latent = {0.18215, {{0.298f, 0.207f, 0.208f}, {0.187f, 0.286f, 0.173f}, {-0.158f, 0.189f, 0.264f}, {-0.184f, -0.271f, -0.473f}}};
+  spec.base_version = "sd_v1";
+  spec.architecture = spec.architecture_v = "stable-diffusion-v1";
   describe_common(spec, checkpoint, "Stable Diffusion 1.x");
   if (spec.prediction.empty()) spec.prediction = "epsilon";
   return spec;

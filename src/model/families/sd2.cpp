@@ -19,6 +19,9 @@ std::optional<ModelSpec> recognise_sd2(const Checkpoint& checkpoint) {
   spec.text_encoders = {text};
   spec.latent = {0.18215, {{0.298f, 0.207f, 0.208f}, {0.187f, 0.286f, 0.173f}, {-0.158f, 0.189f, 0.264f}, {-0.184f, -0.271f, -0.473f}}};
   spec.native_size_px = 768;
+  spec.base_version = "sd_v2";
+  spec.architecture = "stable-diffusion-v2-512";
+  spec.architecture_v = "stable-diffusion-v2-768-v";
   describe_common(spec, checkpoint, "Stable Diffusion 2.x");
   return spec;
 }

@@ -25,6 +25,8 @@ std::optional<ModelSpec> recognise_sdxl(const Checkpoint& checkpoint) {
   spec.pooled = true;
   spec.zero_empty_negative = true;
   spec.xl_steps = true;
+  spec.base_version = "sdxl_base_v1-0";
+  spec.architecture = spec.architecture_v = "stable-diffusion-xl-v1-base";
   describe_common(spec, checkpoint, "Stable Diffusion XL");
   if (spec.prediction.empty()) spec.prediction = "epsilon";
   return spec;

@@ -303,10 +303,13 @@ void start(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t 
   for (int64_t t = 0; t < kGroup; ++t) g.top[t] = kMasked;
 }
 
-void finish(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t first, Bf16* out) {
+void finish(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t first, const AttentionHead& head) {
   const int64_t rows = min(kGroup, shape.queries - first);
+  Bf16* out = static_cast<Bf16*>(head.out);
   for (int64_t t = 0; t < rows; ++t) {
-    const __m512 share = _mm512_set1_ps(1.f / _mm512_reduce_add_ps(_mm512_load_ps(g.total + t * 16)));
+    const float total = _mm512_reduce_add_ps(_mm512_load_ps(g.total + t * 16));
+    if (head.lse) head.lse[first + t] = g.top[t] * shape.scale + __builtin_logf(total);
+    const __m512 share = _mm512_set1_ps(1.f / total);
     for (int64_t c = 0; c < shape.width; c += 16) {
       const __m256bh values = _mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_load_ps(g.out + t * n.columns * 16 + c), share));
       __m256i bits;
@@ -320,17 +323,17 @@ void finish(const AttentionShape& shape, const Sizes& n, const Group& g, int64_t
 // Wide heads do so much work per query that more queries have to share each key fetched from memory.
 int64_t query_block(const AttentionShape& shape) { return shape.width > 160 ? 128 : 64; }
 
-void run(const AttentionShape& shape, int64_t first, const void* q, const void* packed, void* scratch, void* out) {
+void run(const AttentionShape& shape, int64_t first, const AttentionHead& head) {
   const Tiles configured;
   const Sizes n(shape);
-  const Bf16* k = static_cast<const Bf16*>(packed);
+  const Bf16* k = static_cast<const Bf16*>(head.packed);
   const Bf16* v = k + n.k_elements();
-  float* scores = static_cast<float*>(scratch);
-  char* groups = static_cast<char*>(scratch) + kGroup * kScoreRow * 4;
+  float* scores = static_cast<float*>(head.scratch);
+  char* groups = static_cast<char*>(head.scratch) + kGroup * kScoreRow * 4;
   const int64_t last = min(first + query_block(shape), shape.queries);
   const auto group = [&](int64_t t) { return group_at(groups + (t - first) / kGroup * group_bytes(n), n); };
 
-  for (int64_t t = first; t < last; t += kGroup) start(shape, n, group(t), t, static_cast<const Bf16*>(q));
+  for (int64_t t = first; t < last; t += kGroup) start(shape, n, group(t), t, static_cast<const Bf16*>(head.q));
   const int64_t end = shape.causal ? min(n.keys, tiles(last, 32) * 32) : n.keys;
   for (int64_t key = 0; key < end; key += kKeys) {
     const int64_t keys = min(kKeys, end - key);
@@ -341,7 +344,7 @@ void run(const AttentionShape& shape, int64_t first, const void* q, const void* 
       value_block(scores, v + key / 32 * n.columns * kTile, n.columns, keys, g.out);
     }
   }
-  for (int64_t t = first; t < last; t += kGroup) finish(shape, n, group(t), t, static_cast<Bf16*>(out));
+  for (int64_t t = first; t < last; t += kGroup) finish(shape, n, group(t), t, head);
 }
 
 int64_t packed_bytes(const AttentionShape& shape) { return (Sizes(shape).k_elements() + Sizes(shape).v_elements()) * 2; }

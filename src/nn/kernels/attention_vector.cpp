@@ -4,35 +4,13 @@
 // Everything is held transposed, queries side by side in the vector lanes: scores Sᵀ = K Qᵀ [keys, 64], result Oᵀ += Vᵀ Pᵀ [d, 64].
 // So a product is "one number (or pair) of K or V times a vector of queries", no width d needs padding, and the running maximum and
 // sum of the online softmax (Dao et al. 2022, arXiv 2205.14135, algorithm 1) are plain vertical operations.
-#include "nn/kernels/simd.h"
+#include "nn/kernels/attention_products.h"
 
 namespace lorikeet::kernels {
 namespace {
 
 constexpr int64_t kQueries = 64;
 constexpr int64_t kKeys = 96;  // 96 × 64 scores fit into the first-level cache beside a strip of K; even
-constexpr int kTileRows = 6;   // 6 × 4 (of 32 registers) or 6 × 2 (of 16) sums
-constexpr int kTileVectors = kLanes == 16 ? 4 : 2;
-constexpr float kMasked = -1e30f;  // finite, so that no difference is NaN
-
-// What the products are made of. Depth runs in steps of kPerStep numbers, which share an Element of 32 bits.
-struct Singles {
-  using Element = float;
-  static constexpr int64_t kPerStep = 1;
-  static LORIKEET_INLINE F multiply_add(F sum, float factor, F row) { return sum + all(factor) * row; }
-};
-
-#if defined(__AVX512BF16__)
-struct Pairs {
-  using Element = uint32_t;
-  static constexpr int64_t kPerStep = 2;
-  static LORIKEET_INLINE F multiply_add(F sum, uint32_t factor, F row) {
-    return bits_as<F>(_mm512_dpbf16_ps(bits_as<__m512>(sum), bits_as<__m512bh>(U{} + factor), bits_as<__m512bh>(row)));
-  }
-};
-#endif
-
-LORIKEET_INLINE uint32_t pair_of(Bf16 low, Bf16 high) { return low.bits | static_cast<uint32_t>(high.bits) << 16; }
 
 struct Scratch {
   float *q, *scores, *out, *top, *total;  // q: [steps of d][64] elements; scores: [kKeys][64]; out: [d][64]; top, total: [64]
@@ -46,54 +24,6 @@ LORIKEET_INLINE Scratch divide(void* memory, int64_t width) {
   s.top = s.out + width * kQueries;
   s.total = s.top + kQueries;
   return s;
-}
-
-// c[m][·] (+)= Σ_k a[m · a_row + k · a_step] · b[k][·] for Rows rows and kTileVectors vectors; rows of b and c are kQueries long.
-template <class Kind, int Rows>
-inline void tile(const typename Kind::Element* a, int64_t a_row, int64_t a_step, const float* b, int64_t depth, float* c, bool accumulate) {
-  F sums[Rows][kTileVectors];
-#pragma GCC unroll 8
-  for (int m = 0; m < Rows; ++m) {
-#pragma GCC unroll 8
-    for (int n = 0; n < kTileVectors; ++n) sums[m][n] = accumulate ? load(c + m * kQueries + n * kLanes) : F{};
-  }
-  for (int64_t k = 0; k < depth; ++k, a += a_step, b += kQueries) {
-    F row[kTileVectors];
-#pragma GCC unroll 8
-    for (int n = 0; n < kTileVectors; ++n) row[n] = load(b + n * kLanes);
-#pragma GCC unroll 8
-    for (int m = 0; m < Rows; ++m) {
-      const auto factor = a[m * a_row];
-#pragma GCC unroll 8
-      for (int n = 0; n < kTileVectors; ++n) sums[m][n] = Kind::multiply_add(sums[m][n], factor, row[n]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < Rows; ++m) {
-#pragma GCC unroll 8
-    for (int n = 0; n < kTileVectors; ++n) store(c + m * kQueries + n * kLanes, sums[m][n]);
-  }
-}
-
-template <class Kind>
-void product(const typename Kind::Element* a, int64_t a_row, int64_t a_step, const float* b, int64_t rows, int64_t depth, float* c,
-             bool accumulate) {
-  for (int64_t n = 0; n < kQueries; n += kTileVectors * kLanes) {
-    int64_t m = 0;
-    for (; m + kTileRows <= rows; m += kTileRows) {
-      tile<Kind, kTileRows>(a + m * a_row, a_row, a_step, b + n, depth, c + m * kQueries + n, accumulate);
-    }
-    const auto* rest = a + m * a_row;
-    float* to = c + m * kQueries + n;
-    switch (rows - m) {
-      case 5: tile<Kind, 5>(rest, a_row, a_step, b + n, depth, to, accumulate); break;
-      case 4: tile<Kind, 4>(rest, a_row, a_step, b + n, depth, to, accumulate); break;
-      case 3: tile<Kind, 3>(rest, a_row, a_step, b + n, depth, to, accumulate); break;
-      case 2: tile<Kind, 2>(rest, a_row, a_step, b + n, depth, to, accumulate); break;
-      case 1: tile<Kind, 1>(rest, a_row, a_step, b + n, depth, to, accumulate); break;
-      default: break;
-    }
-  }
 }
 
 // Scores -> weights 2^(to_log2 · (score - maximum)) relative to the running maximum; sums and results so far follow the maximum.
@@ -164,32 +94,32 @@ void pack_queries(const AttentionShape& shape, const T* q, int64_t queries, floa
 }
 
 // The packed head: K [keys][steps of d], then V [steps of keys][d].
-LORIKEET_INLINE int64_t steps(int64_t n, int64_t per_step) { return (n + per_step - 1) / per_step; }
-
 template <class Kind, class T>
-void run(const AttentionShape& shape, int64_t first, const void* q, const void* packed, void* scratch, void* out) {
+void run(const AttentionShape& shape, int64_t first, const AttentionHead& head) {
   constexpr int64_t kStep = Kind::kPerStep;
   const int64_t width = shape.width, depth = steps(width, kStep);
-  const Scratch s = divide(scratch, width);
+  const Scratch s = divide(head.scratch, width);
   const int64_t queries = min(kQueries, shape.queries - first);
-  pack_queries<Kind>(shape, static_cast<const T*>(q) + first * shape.q_stride, queries, s.q);
-  const auto* k_packed = static_cast<const typename Kind::Element*>(packed);
+  pack_queries<Kind>(shape, static_cast<const T*>(head.q) + first * shape.q_stride, queries, s.q);
+  const auto* k_packed = static_cast<const typename Kind::Element*>(head.packed);
   const auto* v_packed = k_packed + shape.keys * depth;
   const int64_t end = shape.causal ? min(shape.keys, first + queries) : shape.keys;
   for (int64_t key = 0; key < end; key += kKeys) {
     const int64_t keys = min(kKeys, end - key);
-    product<Kind>(k_packed + key * depth, depth, 1, s.q, keys, depth, s.scores, false);
+    multiply<Kind>({k_packed + key * depth, depth, 1, s.q, kQueries, s.scores, kQueries, keys, kQueries, depth, /*accumulate=*/false});
     if (shape.causal && key + keys > first) mask_block(s.scores, key, keys, first);
-    softmax_block<degree_for<T>()>(s, keys, width, shape.scale * 1.44269504f, key == 0);
+    softmax_block<degree_for<T>()>(s, keys, width, shape.scale * kLog2e, key == 0);
 #if defined(__AVX512BF16__)
     if constexpr (kStep == 2) pair_rows(s.scores, keys);
 #endif
-    product<Kind>(v_packed + key / kStep * width, 1, width, s.scores, width, steps(keys, kStep), s.out, key != 0);
+    multiply<Kind>({v_packed + key / kStep * width, 1, width, s.scores, kQueries, s.out, kQueries, width, kQueries, steps(keys, kStep),
+                    /*accumulate=*/key != 0});
   }
   for (int64_t t = 0; t < queries; ++t) {
-    T* row = static_cast<T*>(out) + (first + t) * shape.out_stride;
+    T* row = static_cast<T*>(head.out) + (first + t) * shape.out_stride;
     const float share = 1.f / s.total[t];
     for (int64_t c = 0; c < width; ++c) row[c] = from_float<T>(s.out[c * kQueries + t] * share);
+    if (head.lse) head.lse[first + t] = s.top[t] * shape.scale + __builtin_logf(s.total[t]);
   }
 }
 

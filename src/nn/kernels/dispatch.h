@@ -25,6 +25,15 @@ void with_rows(const Tensor& x, Body body) {
   }
 }
 
+template <class Body>
+void with_row_gradients(const Tensor& x, Body body) {
+  if (x.scalar_type() == torch::kBFloat16) {
+    body(row_gradients().bf16, Bf16{});
+  } else {
+    body(row_gradients().f32, float{});
+  }
+}
+
 // Work is cut into pieces of about this many bytes: small enough for the second-level cache, large enough to be worth a thread.
 constexpr int64_t kPieceBytes = 1 << 16;
 

@@ -13,6 +13,7 @@ class TorchLinear : public PackedLinear {
     const Tensor y = at::linear(x.to(weight_.scalar_type()), weight_, bias_);
     return residual.defined() ? y + residual : y;
   }
+  Tensor input_gradient(const Tensor& dy) const override { return at::matmul(dy.to(weight_.scalar_type()), weight_); }
 
  private:
   Tensor weight_, bias_;
@@ -25,6 +26,13 @@ class TorchConv2d : public PackedConv2d {
   Tensor operator()(const Tensor& x, const Tensor& residual) const override {
     const Tensor y = at::conv2d(x.to(weight_.scalar_type()), weight_, bias_, stride_, padding_);
     return residual.defined() ? y + residual : y;
+  }
+  Tensor input_gradient(const Tensor& dy, const Shape& input) const override {
+    // Of x only the shape counts.
+    const Tensor x = at::empty(input, weight_.options(), at::MemoryFormat::ChannelsLast);
+    const auto [dx, dweight, dbias] = at::convolution_backward(dy.to(weight_.scalar_type()), x, weight_, c10::nullopt, {stride_, stride_},
+                                                               {padding_, padding_}, {1, 1}, false, {0, 0}, 1, {true, false, false});
+    return dx;
   }
 
  private:

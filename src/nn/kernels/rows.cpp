@@ -52,25 +52,10 @@ void affine(const T* x, T* y, int64_t rows, int64_t channels, const float* scale
 
 template <class T>
 void layer_norm(const T* x, T* y, int64_t rows, int64_t channels, const float* weight, const float* bias, float eps) {
-  const float share = 1.f / static_cast<float>(channels);
   for (int64_t r = 0; r < rows; ++r, x += channels, y += channels) {
-    F total{};
-    each(channels, [&](int64_t c, auto part) { total += load(x + c, part); });
-    const float near = sum(total) * share;  // the mean, but for rounding: what is left of it is found from the differences
-    F squares{}, rest{};
-    const auto gather = [&](F difference) {
-      rest += difference;
-      squares += difference * difference;
-    };
-    each(
-        channels, [&](int64_t c, Full) { gather(load(x + c) - near); },
-        [&](int64_t c, int64_t n) {
-          for (int64_t i = c; i < c + n; ++i) gather(F{to_float(x[i]) - near});
-        });
-    const float correction = sum(rest) * share;
-    const float rstd = 1.f / __builtin_sqrtf(sum(squares) * share - correction * correction + eps);
+    const RowStatistics row = row_statistics(x, channels, eps);
     each(channels, [&](int64_t c, auto part) {
-      store(y + c, (load(x + c, part) - near - correction) * rstd * load(weight + c, part) + load(bias + c, part), part);
+      store(y + c, (load(x + c, part) - row.near - row.correction) * row.rstd * load(weight + c, part) + load(bias + c, part), part);
     });
   }
 }

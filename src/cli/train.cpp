@@ -1,0 +1,163 @@
+// lorikeet train: flags and file -> TrainConfig -> train() -> a file that is usable at once.
+#include "training/train.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/field_options.h"
+#include "cli/options.h"
+#include "cli/terminal_progress.h"
+#include "generate/engine.h"
+#include "generate/generate.h"
+#include "training/process_group.h"
+
+namespace lorikeet {
+
+namespace {
+namespace fs = std::filesystem;
+
+struct TrainOptions {
+  FolderOptions folders;
+  std::string config, resume;
+  std::shared_ptr<GivenFields> given = std::make_shared<GivenFields>();
+  bool json = false, quiet = false, no_install = false;
+};
+
+TrainConfig config_of(const TrainOptions& options, const ModelFolders& folders) {
+  TrainConfig config;
+  if (!options.config.empty()) config = read_train_config(options.config);
+  read_given(config, *options.given);
+  config.model = find_checkpoint(folders, config.model).file.path.string();
+  if (!config.vae.empty()) config.vae = folders.find(ModelKind::vae, config.vae, /*with_paths=*/true).file.path.string();
+  return config;
+}
+
+// Where programs look for what this run makes.
+ModelKind kind_of(TrainMethod method) {
+  switch (method) {
+    case TrainMethod::textual_inversion: return ModelKind::embedding;
+    case TrainMethod::full:
+    case TrainMethod::autoencoder: return ModelKind::checkpoint;
+    default: return ModelKind::lora;
+  }
+}
+
+// Pictures through generate(), with the networks as they are.
+std::vector<Picture> make_pictures(const SampleRequest& wanted, const ModelFolders& folders, Progress& progress) {
+  Engine engine({.checkpoint = wanted.networks->checkpoint->path(), .folders = folders}, wanted.networks);
+  if (wanted.embedding) engine.add_embedding(*wanted.embedding);
+  std::vector<Picture> pictures;
+  for (const int64_t seed : wanted.seeds) {
+    Request request;
+    request.prompts = {wanted.prompt};
+    request.seed = seed;
+    request.width = wanted.width_px;
+    request.height = wanted.height_px;
+    Progress quiet;
+    for (auto& made : generate(engine, request, quiet).pictures) pictures.push_back(std::move(made.picture));
+    progress.check();
+  }
+  return pictures;
+}
+
+// Three significant digits at least: losses get small.
+std::string loss_text(double loss) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", loss);
+  return text;
+}
+
+TrainHooks hooks_of(const ModelFolders& folders, TerminalProgress& progress) {
+  TrainHooks hooks;
+  hooks.generate = [&](const SampleRequest& wanted) { return make_pictures(wanted, folders, progress); };
+  hooks.logged = [&progress, mean = std::optional<double>()](const LogRow& row, int64_t) mutable {
+    mean = mean ? 0.98 * *mean + 0.02 * row.loss : row.loss;
+    progress.note("loss " + loss_text(*mean) + (row.validation ? ", held out " + loss_text(*row.validation) : ""));
+  };
+  return hooks;
+}
+
+// Copies the file to where `lorikeet generate` finds it; never over another file. -> where, or ""
+fs::path install(const TrainResult& result, TrainMethod method, const ModelFolders& folders, Output& output) {
+  const auto& places = folders.places(kind_of(method));
+  if (places.empty()) return {};
+  const fs::path target = places.front() / result.file.filename();
+  std::error_code ignored;
+  if (fs::exists(target, ignored)) {
+    output.err << "warning: " << target.string() << " is there already and was left; the new file is " << result.file.string() << "\n";
+    return {};
+  }
+  fs::create_directories(target.parent_path());
+  const fs::path part = target.string() + ".part";
+  fs::copy_file(result.file, part, fs::copy_options::overwrite_existing);
+  fs::rename(part, target);
+  return target;
+}
+
+void report(const TrainOptions& options, const TrainConfig& config, const TrainResult& result, const fs::path& installed, Output& output) {
+  if (!options.quiet)
+    for (const std::string& warning : result.warnings) output.err << "warning: " << warning << "\n";
+  if (options.json) {
+    output.out << nlohmann::json{{"file", result.file.string()}, {"installed", installed.string()}, {"folder", result.folder.string()}, {"steps", result.steps},
+                                 {"loss", result.loss}, {"best_step", result.best_step ? nlohmann::json(*result.best_step) : nlohmann::json()},
+                                 {"warnings", result.warnings}}.dump(2)
+               << "\n";
+    return;
+  }
+  output.out << result.file.string() << "\n";
+  if (installed.empty()) return;
+  output.out << installed.string() << "\n";
+  if (kind_of(config.method) == ModelKind::lora && !options.quiet) {
+    output.err << "In a prompt: <lora:" << config.out << ">" << (config.trigger.empty() ? "" : " with " + config.trigger) << "\n";
+  }
+}
+
+// The same command in `count` processes; each finds its rank in its environment.
+int run_processes(int count, Output& output) {
+  std::vector<std::string> command;
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  for (std::string argument; std::getline(file, argument, '\0');) command.push_back(argument);
+  return launch_processes(count, command);
+}
+
+int run(const TrainOptions& options, Output& output) {
+  const ModelFolders folders = open_folders(options.folders);
+  TrainConfig config;
+  if (options.resume.empty()) {
+    config = checked(config_of(options, folders));
+  } else {
+    if (!options.given->values.empty() || !options.config.empty())
+      throw Error(ErrorKind::bad_input, "a run that is resumed keeps its settings; " + (options.given->values.empty() ? "--config" : options.given->values[0].first) + " was given",
+                  "start a new run for other settings");
+    config = read_train_config(fs::path(options.resume) / "run.toml");
+  }
+  if (config.procs > 1 && !std::getenv("RANK")) return run_processes(config.procs, output);
+  TerminalProgress progress(output, output.terminal && !options.quiet);
+  const TrainHooks hooks = hooks_of(folders, progress);
+  const TrainResult result = options.resume.empty() ? train(config, hooks, progress) : resume_training(options.resume, hooks, progress);
+  progress.clear_line();
+  if (result.file.empty()) return 0;  // another process has it
+  report(options, config, result, options.no_install ? fs::path() : install(result, config.method, folders, output), output);
+  return 0;
+}
+}  // namespace
+
+RunCommand define_train(CLI::App& app) {
+  const auto options = std::make_shared<TrainOptions>();
+  app.add_option("--config", options->config, "Settings from a TOML file; other options come on top.")->group("Run")->type_name("FILE");
+  app.add_option("--resume", options->resume, "Go on with the run in this folder, exactly where it was.")->group("Run")->type_name("FOLDER");
+  app.add_flag("--no-install", options->no_install, "Leave the file in the run's folder instead of copying it to the models folder too.")->group("Run");
+  add_field_options(app, train_field_list(), options->given);
+  add_folder_options(app, options->folders);
+  app.add_flag("--json", options->json, "The result as JSON on the standard output.")->group("Run");
+  app.add_flag("-q,--quiet", options->quiet, "No progress and warnings.")->group("Run");
+  return [options](Output& output) { return run(*options, output); };
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,273 @@
+#include "training/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <regex>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "training/buckets.h"
+#include "training/lr_schedule.h"
+#include "training/optimizer.h"
+#include "training/targets.h"
+
+namespace lorikeet {
+
+namespace {
+[[noreturn]] void refuse(std::string message, std::string hint = {}) {
+  throw Error(ErrorKind::bad_input, std::move(message), std::move(hint));
+}
+
+template <class Rows>
+std::vector<Choice> names_of(const Rows& rows) {
+  std::vector<Choice> result;
+  for (const auto& row : rows) result.push_back({row.name, row.name});
+  return result;
+}
+
+bool has_adapters(const TrainConfig& c) { return c.method == TrainMethod::lora || c.method == TrainMethod::pivotal; }
+bool has_word(const TrainConfig& c) { return c.method == TrainMethod::textual_inversion || c.method == TrainMethod::pivotal; }
+bool has_networks(const TrainConfig& c) { return has_adapters(c) || c.method == TrainMethod::full; }
+bool has_captions(const TrainConfig& c) { return c.method != TrainMethod::autoencoder; }
+bool has_text_gradients(const TrainConfig& c) { return has_word(c) || (has_networks(c) && c.train_text_encoder); }
+bool changes_tags(const TrainConfig& c) { return c.shuffle_tags || c.tag_dropout > 0; }
+
+constexpr std::string_view kRegex = "regex:";
+bool has_convolutions(const TrainConfig& c) { return c.kind == "locon" || c.targets == "all" || starts_with(c.targets, kRegex); }
+
+// Settings that have an effect in some runs only.
+struct Dependence {
+  std::vector<std::string_view> settings;
+  bool (*has_effect)(const TrainConfig& config);
+  std::string_view with;  // "… has an effect only with "
+};
+
+const std::vector<Dependence>& dependences() {
+  using C = const TrainConfig&;
+  static const std::vector<Dependence> list{
+      {{"kind", "rank", "alpha", "conv_rank", "conv_alpha", "rank_stabilised", "init", "targets", "block_ranks", "lokr_factor",
+        "lora_plus_ratio", "dropout", "rank_dropout", "module_dropout", "format"},
+       has_adapters,
+       "method lora or pivotal"},
+      {{"token", "vectors", "initial_text", "embedding_learning_rate"}, has_word, "method textual_inversion or pivotal"},
+      {{"train_unet", "train_text_encoder"}, has_networks, "method lora, pivotal or full"},
+      {{"trigger", "class_images", "class_prompt", "shuffle_tags", "caption_dropout", "tag_dropout", "clip_skip", "sample_every", "loss",
+        "min_snr_gamma", "debiased", "noise_offset", "multires_iterations", "zero_terminal_snr", "prediction", "timestep_least",
+        "timestep_most"},
+       has_captions,
+       "a method other than autoencoder"},
+      {{"text_learning_rate"}, [](C c) { return has_networks(c) && c.train_text_encoder; }, "train_text_encoder"},
+      {{"conv_rank", "conv_alpha"}, has_convolutions, "targets that hold convolutions: all, or regex:PATTERN"},
+      {{"class_count", "prior_loss_weight"}, [](C c) { return !c.class_images.empty(); }, "class_images and class_prompt"},
+      {{"bucket_step", "bucket_least", "bucket_most", "bucket_scaling"}, [](C c) { return c.buckets; }, "buckets"},
+      {{"keep_tags"}, changes_tags, "shuffle_tags or tag_dropout"},
+      {{"caption_variants"},
+       [](C c) { return c.cache_text && changes_tags(c) && !has_text_gradients(c); },
+       "cache_text, and shuffle_tags or tag_dropout, and where no text encoder is trained"},
+      {{"huber_delta"}, [](C c) { return c.loss != LossKind::mse; }, "loss huber or smooth_l1"},
+      {{"multires_discount"}, [](C c) { return c.multires_iterations > 0; }, "multires_iterations"},
+      {{"lr_schedule"}, [](C c) { return !find_optimizer(c.optimizer).own_schedule; }, "an optimizer that has no course of its own"},
+      {{"lr_cycles"}, [](C c) { return c.lr_schedule == "cosine_with_restarts"; }, "lr_schedule cosine_with_restarts"},
+      {{"lr_power"}, [](C c) { return c.lr_schedule == "polynomial"; }, "lr_schedule polynomial"},
+      {{"epochs"}, [](C c) { return c.steps == 0; }, "steps 0"},
+      {{"validation_images", "validation_share", "validation_pictures"}, [](C c) { return c.validate_every > 0; }, "validate_every"},
+      {{"sample_prompts"}, [](C c) { return c.sample_every > 0; }, "sample_every"},
+  };
+  return list;
+}
+
+// Nothing that a person set is passed over.
+void check_dependences(const TrainConfig& c) {
+  const std::vector<std::string> changed = differing_fields(c, TrainConfig{});
+  for (const Dependence& one : dependences()) {
+    if (one.has_effect(c)) continue;
+    for (const std::string_view setting : one.settings)
+      if (std::ranges::find(changed, setting) != changed.end())
+        refuse(std::string(setting) + " is set, but it has an effect only with " + std::string(one.with),
+               "leave " + std::string(setting) + " out, or change the other");
+  }
+}
+
+void check_pattern(const std::string& pattern) {
+  try {
+    std::regex{pattern};
+  } catch (const std::regex_error& error) {
+    refuse("\"" + pattern + "\" is no regular expression: " + error.what(), "write one over module paths, like regex:attn2\\.to_[kv]$");
+  }
+}
+
+void check_what(TrainConfig& c) {
+  if (has_networks(c) && !c.train_unet && !c.train_text_encoder)
+    refuse("neither the U-Net nor the text encoders are to be trained",
+           has_word(c) ? "for new words alone choose --method textual_inversion" : "leave train_unet or train_text_encoder on");
+  if (starts_with(c.targets, kRegex)) {
+    check_pattern(c.targets.substr(kRegex.size()));
+  } else {
+    const auto presets = names_of(target_presets());
+    c.targets = presets[index_of_choice({.name = "targets (beside regex:PATTERN)", .help = {}}, presets, c.targets)].name;
+  }
+  for (const std::string& text : c.block_ranks) {
+    const size_t at = text.rfind('=');
+    const auto rank = at == std::string::npos ? std::nullopt : parse_int(trim(std::string_view(text).substr(at + 1)));
+    if (at == 0 || !rank || *rank < 0 || *rank > 4096)
+      refuse("\"" + text + "\" is no rank of a block", "write PATTERN=RANK, like up_blocks\\.1=16; rank 0 leaves the layers out");
+    check_pattern(text.substr(0, at));
+  }
+}
+
+void check_pictures(const TrainConfig& c) {
+  if (c.images.empty()) refuse("no pictures are named", "give a folder of pictures: --images FOLDER");
+  buckets_of(c);
+  if (!c.class_prompt.empty() && c.class_images.empty())
+    refuse("class_prompt is given, but no folder for the class pictures", "give one with --class-images; what it lacks is made first");
+  if (!c.class_images.empty() && trim(c.class_prompt).empty())
+    refuse("class_images are given, but not what they show", "say it with --class-prompt, like \"a robot\"");
+  if (!c.validation_images.empty() && c.validation_share > 0)
+    refuse("validation_images and validation_share are both given", "leave one of the two out");
+  if (c.sample_every > 0 && c.sample_prompts.empty() && trim(c.trigger).empty() && trim(c.token).empty())
+    refuse("sample pictures are asked for, but there is no prompt for them", "give one with --sample-prompt");
+}
+
+void check_loss(const TrainConfig& c) {
+  if (c.timestep_least > c.timestep_most)
+    refuse("no timestep is left: timestep_least " + std::to_string(c.timestep_least) + " is more than timestep_most " +
+           std::to_string(c.timestep_most));
+  if (c.zero_terminal_snr && c.prediction == "epsilon")
+    refuse("zero_terminal_snr does not go with epsilon: at the last timestep the picture cannot be told from the noise",
+           "train with --prediction v");
+}
+
+void check_steps(const TrainConfig& c) {
+  const bool networks = c.learning_rate > 0 || (has_networks(c) && c.train_text_encoder && c.text_learning_rate.value_or(0) > 0);
+  const bool words = has_word(c) && c.embedding_learning_rate.value_or(1) > 0;
+  const bool only_words = c.method == TrainMethod::textual_inversion;
+  if (only_words ? !words : !networks)
+    refuse("the learning rate is 0: nothing would be learnt", "a LoRA learns well with --learning-rate 1e-4");
+  if (c.steps > 0 && c.warmup_steps >= c.steps)
+    refuse("warmup_steps " + std::to_string(c.warmup_steps) + " leaves none of " + std::to_string(c.steps) + " steps",
+           "a tenth of the steps is usual");
+  constexpr int64_t kMostPictures = 1000000;  // far more than anyone means
+  if (int64_t{c.batch_size} * c.accumulation * c.procs > kMostPictures)
+    refuse("a step would see " + std::to_string(int64_t{c.batch_size} * c.accumulation * c.procs) + " pictures",
+           "batch_size, accumulation and procs are multiplied; make one of them smaller");
+}
+
+void check_device(const std::string& device) {
+  const bool numbered = starts_with(device, "cuda:") && parse_int(std::string_view(device).substr(5)).value_or(-1) >= 0;
+  if (device != "auto" && device != "cpu" && device != "cuda" && !numbered)
+    refuse("\"" + device + "\" is no device", "there are auto, cpu, cuda, cuda:0, cuda:1, …");
+}
+
+// "photos/robot/" -> "robot"; "photos/robot/metadata.jsonl" -> "robot".
+std::string name_of_pictures(const std::string& images) {
+  namespace fs = std::filesystem;
+  fs::path path = fs::absolute(images).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  if (lower(path.extension().string()) == ".jsonl") path = path.stem() == "metadata" ? path.parent_path() : path.replace_extension();
+  return path.filename().string();
+}
+
+void settle_names(TrainConfig& c) {
+  constexpr std::string_view kExtension = ".safetensors";
+  if (c.out.empty()) c.out = name_of_pictures(c.images);
+  if (ends_with(c.out, kExtension)) c.out.resize(c.out.size() - kExtension.size());
+  // A file's name, and a name in <lora:NAME:1>.
+  const bool control = std::ranges::any_of(c.out, [](unsigned char sign) { return sign < 0x20 || sign == 0x7F; });
+  if (c.out.empty() || c.out[0] == '.' || control || c.out.find_first_of("/\\:<>") != std::string::npos)
+    refuse("\"" + c.out + "\" cannot be the name of what is trained",
+           "give --out a plain name without / \\ : < >; the folder is set with --run-dir");
+  if (c.run_dir.empty()) c.run_dir = "runs/" + c.out;
+}
+
+void settle_word(TrainConfig& c) {
+  if (!has_word(c)) return;
+  if (c.token.empty()) c.token = trim(c.trigger);
+  if (trim(c.token).empty()) refuse("the new word has no name", "give --token, or a --trigger");
+  if (c.token.find_first_of("()[]|:,\\\n") != std::string::npos)
+    refuse("the new word \"" + c.token + "\" holds a sign that prompts use otherwise", "take letters, digits, '-', or <angle-brackets>");
+}
+
+void settle_alpha(TrainConfig& c) {
+  if (c.alpha && !c.conv_alpha && has_adapters(c) && has_convolutions(c)) c.conv_alpha = *c.alpha * c.conv_rank.value_or(c.rank) / c.rank;
+}
+}  // namespace
+
+// In the order of the enums. The labels are kohya's and others' words.
+std::span<const Choice> choices(TrainMethod) {
+  static constexpr Choice list[] = {
+      {"lora", "lora"}, {"textual_inversion", "ti"}, {"pivotal", "pivotal_tuning"}, {"full", "dreambooth"}, {"autoencoder", "vae"}};
+  return list;
+}
+std::span<const Choice> choices(AdapterInit) {
+  static constexpr Choice list[] = {{"kaiming", "kaiming"}, {"normal", "gaussian"}, {"orthogonal", "orthogonal"}};
+  return list;
+}
+std::span<const Choice> choices(LossKind) {
+  static constexpr Choice list[] = {{"mse", "l2"}, {"huber", "huber"}, {"smooth_l1", "smooth_l1"}};
+  return list;
+}
+std::span<const Choice> choices(LoraFormat) {
+  static constexpr Choice list[] = {{"kohya", "kohya"}, {"peft", "diffusers"}};
+  return list;
+}
+std::span<const Choice> choices(SaveDtype) {
+  static constexpr Choice list[] = {{"f16", "fp16"}, {"bf16", "bfloat16"}, {"f32", "float"}};
+  return list;
+}
+std::span<const Choice> choices(BucketScaling) {
+  static constexpr Choice list[] = {{"both", "both"}, {"down", "no_upscale"}};
+  return list;
+}
+std::span<const Choice> precision_choices() {
+  static constexpr Choice list[] = {{"auto", "auto"}, {"f32", "float"}, {"bf16", "bfloat16"}, {"f16", "fp16"}};
+  return list;
+}
+std::span<const Choice> prediction_choices() {
+  static constexpr Choice list[] = {{"", "checkpoint"}, {"epsilon", "eps"}, {"v", "v_prediction"}};
+  return list;
+}
+
+std::span<const Choice> kind_choices() {
+  static const auto list = [] {
+    std::vector<Choice> result;
+    for (const AdapterKind& kind : adapter_kinds()) {
+      // Normalisations are no matrices: the kind full trains them along with the rest.
+      if (kind.create == nullptr || kind.name == "norm") continue;
+      result.push_back({kind.name, kind.name});
+      if (kind.name == "lora") result.push_back({"locon", "locon"});
+    }
+    return result;
+  }();
+  return list;
+}
+
+std::span<const Choice> optimizer_choices() {
+  static const auto list = names_of(optimizers());
+  return list;
+}
+
+std::span<const Choice> lr_schedule_choices() {
+  static const auto list = names_of(lr_schedules());
+  return list;
+}
+
+std::span<const FieldInfo> train_field_list() {
+  static const auto list = describe_fields<TrainConfig>();
+  return list;
+}
+
+TrainConfig checked(TrainConfig config) {
+  check_fields(config);
+  check_device(config.device);
+  check_dependences(config);
+  check_pictures(config);
+  check_what(config);
+  check_loss(config);
+  check_steps(config);
+  settle_names(config);
+  settle_word(config);
+  settle_alpha(config);
+  return config;
+}
+
+}  // namespace lorikeet

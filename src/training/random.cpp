@@ -1,0 +1,33 @@
+#include "training/random.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cmath>
+
+namespace lorikeet {
+namespace {
+
+uint64_t mixed(uint64_t z) {
+  z += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+uint64_t random_bits(uint64_t seed, std::string_view purpose, uint64_t counter, uint64_t second) {
+  uint64_t bits = mixed(seed);
+  for (const char c : purpose) bits = mixed(bits ^ static_cast<unsigned char>(c));
+  return mixed(mixed(bits ^ counter) ^ second);
+}
+
+double uniform_of(uint64_t bits) { return std::ldexp(static_cast<double>(bits >> 11), -53); }
+
+int64_t below(uint64_t bits, int64_t bound) { return std::min(static_cast<int64_t>(uniform_of(bits) * static_cast<double>(bound)), bound - 1); }
+
+Tensor normal_tensor(const Shape& shape, uint64_t bits) { return torch::randn(shape, at::detail::createCPUGenerator(bits)); }
+
+Tensor uniform_tensor(const Shape& shape, uint64_t bits) { return torch::rand(shape, at::detail::createCPUGenerator(bits)); }
+
+}  // namespace lorikeet
