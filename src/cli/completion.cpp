@@ -19,16 +19,16 @@ struct Flag {
   std::vector<std::string> values;  // known ones
 };
 
-std::vector<std::string> values_of(const std::string& flag) {
+std::vector<std::string> values_of(const Command& command, const std::string& flag) {
   if (flag == "--device") return {"auto", "cpu", "cuda"};
   if (flag == "--precision") return {"auto", "f32", "bf16", "f16"};
   std::vector<std::string> values;
-  for (const std::span<const FieldInfo> list : {field_list(), train_field_list()})
-    for (const FieldInfo& info : list)
-      if (info.flag == flag)
-        for (const Choice& choice : info.choices)
-          if (!choice.name.empty()) values.emplace_back(choice.name);
-  return values.empty() ? lora_option_values(flag) : values;
+  if (command.name.starts_with("lora ")) return lora_option_values(flag);
+  for (const FieldInfo& info : command.name == "train" ? train_field_list() : field_list())
+    if (info.flag == flag)
+      for (const Choice& choice : info.choices)
+        if (!choice.name.empty()) values.emplace_back(choice.name);
+  return values;
 }
 
 std::vector<Flag> flags_of(const Command& command) {
@@ -42,7 +42,7 @@ std::vector<Flag> flags_of(const Command& command) {
     for (const auto& name : option->get_snames()) flag.names.push_back("-" + name);
     for (const auto& name : option->get_lnames()) {
       flag.names.push_back("--" + name);
-      if (flag.values.empty()) flag.values = values_of("--" + name);
+      if (flag.values.empty()) flag.values = values_of(command, "--" + name);
     }
     flags.push_back(std::move(flag));
   }

@@ -58,7 +58,7 @@ TEST_F(LoraCommand, InfoAndCheckTellWhatAFileIs) {
   EXPECT_EQ(described["hashes"]["sha256"], sha256_file(kLoras + "/" + kPlain + ".safetensors"));
   const Ran check = lora({"check", kPlain, "-m", kModel});
   ASSERT_EQ(check.code, 0) << check.err;
-  for (const char* part : {"72 of 72 modules", "at most about", "% "}) EXPECT_TRUE(has(check.out, part)) << part << check.out;
+  for (const char* part : {"72 of 72 modules", "at most about", " %"}) EXPECT_TRUE(has(check.out, part)) << part << check.out;
   EXPECT_TRUE(has(lora({"info", kDora}).out, "depends on the checkpoint"));
   EXPECT_FALSE(has(lora({"info", kDora, "-m", kModel}).out, "faults"));
 }

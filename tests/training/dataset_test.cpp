@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <fstream>
 
-#include "io/atomic_file.h"
 #include "io/picture_samples.h"
 #include "model/tiny.h"
 #include "training/picture_files.h"
@@ -24,7 +23,7 @@ namespace {
 
 void write(const fs::path& path, std::string_view text) {
   fs::create_directories(path.parent_path());
-  write_file_atomically(path, text);
+  std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size()));
 }
 void write(const fs::path& path, const Bytes& bytes) {
   write(path, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));

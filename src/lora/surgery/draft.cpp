@@ -31,7 +31,9 @@ Tensor made(const DraftTensor& tensor) {
   return value.reshape(tensor.shape);
 }
 
-std::filesystem::path config_of(const std::filesystem::path& path) { return path.parent_path() / (path.stem().string() + ".adapter_config.json"); }
+std::filesystem::path config_of(const std::filesystem::path& path) {
+  return path.parent_path() / (path.stem().string() + ".adapter_config.json");
+}
 
 // A reader of PEFT's words looks for alphas in a config beside the file; here they are in the factors.
 void remove_stale_config(const std::filesystem::path& path, const LoraNaming& naming, std::vector<std::string>& notes) {
@@ -40,7 +42,8 @@ void remove_stale_config(const std::filesystem::path& path, const LoraNaming& na
   if (std::filesystem::exists(path.parent_path() / "adapter_config.json", code))
     throw Error(ErrorKind::bad_input, "the adapter_config.json beside " + path.string() + " would be read with it and change its alphas",
                 "write the file into another folder");
-  if (std::filesystem::remove(config_of(path), code)) notes.push_back(config_of(path).string() + " belonged to the file that was replaced, and is removed");
+  if (std::filesystem::remove(config_of(path), code))
+    notes.push_back(config_of(path).string() + " belonged to the file that was replaced, and is removed");
 }
 
 bool is_small(std::string_view name) { return name == "alpha" || name == "scale" || name == "on_input"; }
@@ -110,8 +113,7 @@ WrittenLora write_draft(const std::filesystem::path& path, LoraDraft draft, cons
     if (naming.alpha == AlphaPlace::none) remove_stale_config(path, naming, spelled.written.notes);
     ask_for_hashes(spelled.metadata);
     write_planned(path, spelled.tensors, std::move(spelled.metadata), progress);
-    if (!spelled.peft_config.empty())
-      write_file_atomically(config_of(path), spelled.peft_config);
+    if (!spelled.peft_config.empty()) write_file_atomically(config_of(path), spelled.peft_config);
     return spelled.written;
   });
 }

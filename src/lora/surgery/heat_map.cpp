@@ -101,7 +101,8 @@ class HeatMap {
     drawing_.width_px = std::max(kLeft + static_cast<int>(columns_.size()) * kWidth + kEdge, kRoomForTitle);
     drawing_.height_px = kTop + static_cast<int>(description_.blocks.size()) * kHeight + kEdge;
     add_text(kEdge, 24, description_.summary.name, Drawing::Align::left);
-    add_text(kEdge, 50, description_.with_checkpoint ? "change of the weights in %" : "size of the change, 1000 = the largest", Drawing::Align::left);
+    add_text(kEdge, 50, description_.with_checkpoint ? "change of the weights in %" : "size of the change, 1000 = the largest",
+             Drawing::Align::left);
     for (size_t column = 0; column < columns_.size(); ++column) draw_heading(column);
     for (size_t row = 0; row < description_.blocks.size(); ++row) {
       add_text(kLeft - 10, y_of(row) + kHeight / 2, description_.blocks[row].name, Drawing::Align::right);
@@ -115,7 +116,12 @@ class HeatMap {
   static int y_of(size_t row) { return kTop + static_cast<int>(row) * kHeight; }
 
   void add_text(int x, int y, std::string text, Drawing::Align align, const Rgb& colour = kBlack) {
-    drawing_.texts.push_back({x, y, std::move(text), colour, align});
+    drawing_.texts.emplace_back();
+    Drawing::Text& added = drawing_.texts.back();
+    added.x_px = x, added.y_px = y;
+    added.text = std::move(text);
+    added.colour = colour;
+    added.align = align;
   }
 
   void draw_heading(size_t column) {

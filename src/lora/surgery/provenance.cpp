@@ -37,15 +37,25 @@ constexpr const char* kTriggers = "modelspec.trigger_phrase";
 
 }  // namespace
 
+namespace {
+
+// A checkpoint takes seconds to hash, which is worth remembering; a LoRA does not.
+std::string file_hash(const std::filesystem::path& path) {
+  constexpr uintmax_t kLarge = uintmax_t{512} << 20;
+  return std::filesystem::file_size(path) < kLarge ? sha256_file(path) : cached_sha256_file(path);
+}
+
+}  // namespace
+
 std::string content_hash(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return cached_sha256_file(path);
+  if (!std::filesystem::is_directory(path)) return file_hash(path);
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
     if (entry.is_regular_file() && (entry.path().extension() == ".safetensors" || entry.path().extension() == ".bin"))
       files.push_back(entry.path());
   std::ranges::sort(files);
   std::string hashes;
-  for (const auto& file : files) hashes += cached_sha256_file(file);
+  for (const auto& file : files) hashes += file_hash(file);
   return sha256(hashes);
 }
 

@@ -14,7 +14,7 @@ using Metadata = std::map<std::string, std::string>;
 
 inline constexpr const char* kHistory = "lorikeet.history";
 
-// sha256 of a file, remembered (io/hash.h); of a folder in diffusers' layout: of its weight files' hashes in the order of
+// sha256 of a file, of large ones remembered (io/hash.h); of a folder in diffusers' layout: of its weight files' hashes in the order of
 // their names.
 std::string content_hash(const std::filesystem::path& path);
 // An input as the history names it: {"name", "sha256"} and what else the operation wants to remember of it.

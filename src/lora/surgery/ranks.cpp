@@ -87,9 +87,11 @@ void check(const RankOptions& options) {
 }
 
 void refuse_larger(const RankOptions& options, int64_t longest) {
-  if (options.like_kohya || options.rank <= longest) return;
-  throw Error(ErrorKind::bad_input, "the rank " + std::to_string(options.rank) + " is larger than any of the layers, of which the largest has " + std::to_string(longest),
-              "--rank " + std::to_string(longest) + " keeps everything");
+  if (options.like_kohya || longest == 0 || options.rank <= longest) return;  // 0: norms alone, which have no ranks
+  throw Error(
+      ErrorKind::bad_input,
+      "the rank " + std::to_string(options.rank) + " is larger than any of the layers, of which the largest has " + std::to_string(longest),
+      "--rank " + std::to_string(longest) + " keeps everything");
 }
 
 int64_t most_ranks(const RankOptions& options, std::string_view path, bool convolution, int64_t length) {

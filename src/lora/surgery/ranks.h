@@ -38,7 +38,8 @@ struct RankOptions {
 // Throws Error{bad_input} when the options make no sense: no limit and no rule, a parameter out of range, a rank below 1.
 void check(const RankOptions& options);
 
-// Throws Error{bad_input} when the rank is larger than `longest`, the most that any of the layers at hand can have; kohya's tool lets it pass.
+// Throws Error{bad_input} when the rank is larger than `longest`, the most that any of the layers at hand can have; kohya's tool lets it
+// pass.
 void refuse_larger(const RankOptions& options, int64_t longest);
 
 // The limit for a layer. path: its path, or a module's name.
