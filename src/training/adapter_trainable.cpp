@@ -64,7 +64,7 @@ double alpha_for(const Layer& layer, int64_t rank, const TrainConfig& config) {
   if (has_kernel(layer) && config.conv_alpha) return *config.conv_alpha;
   if (!config.alpha) return static_cast<double>(rank);
   if (!has_kernel(layer)) return *config.alpha;
-  const double share = static_cast<double>(rank) / config.rank;
+  const double share = static_cast<double>(config.conv_rank.value_or(config.rank)) / config.rank;
   return *config.alpha * (config.rank_stabilised ? std::sqrt(share) : share);
 }
 
@@ -226,7 +226,7 @@ std::string AdapterTrainable::describe() const {
     for (const NamedTensor& named : part.adapter->tensors())
       if (is_trained(named.name)) numbers += named.tensor.numel();
   }
-  std::string text = std::to_string(parts_.size()) + " layers (" + std::to_string(in_unet) + " of the U-Net), " + config_.kind;
+  std::string text = std::to_string(parts_.size()) + (parts_.size() == 1 ? " layer (" : " layers (") + std::to_string(in_unet) + " of the U-Net), " + config_.kind;
   if (!ranks.empty())
     text += " of rank " + std::to_string(*ranks.begin()) + (ranks.size() > 1 ? " to " + std::to_string(*ranks.rbegin()) : "");
   return text + ", " + count_text(numbers) + " parameters";

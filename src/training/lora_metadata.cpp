@@ -250,7 +250,7 @@ std::string_view form_of(TrainMethod method) {
 
 void add_modelspec(Entries& spec_entries, const TrainConfig& config, const ModelSpec& spec, const RunFacts& facts) {
   const bool v = spec.prediction == "v";
-  spec_entries.put("sai_model_spec", "1.0.0");
+  spec_entries.put("sai_model_spec", "1.0.1");
   spec_entries.put("architecture", std::string(v ? spec.architecture_v : spec.architecture) + std::string(form_of(config.method)));
   // Whose names the tensors have: the single-file checkpoint's, or diffusers' (kohya's rule; its SDXL U-Net has the former).
   const bool original = config.method != TrainMethod::lora && config.method != TrainMethod::pivotal;

@@ -1,5 +1,5 @@
 // What a trained file says about itself: kohya's ss_* entries (sd-scripts, train_network.py) and Stability's modelspec.*
-// (sai_model_spec 1.0.0), by which other programs sort, filter and search. All values are text, in Python's words (True, None).
+// (sai_model_spec 1.0.1), by which other programs sort, filter and search. All values are text, in Python's words (True, None).
 #pragma once
 #include <cstdint>
 #include <map>

@@ -74,7 +74,7 @@ TEST(Metadata, SaysWhatKohyasToolsLookFor) {
                                                   {"ss_training_started_at", "1700000000.5"},
                                                   {"ss_resolution", "(512, 512)"},
                                                   {"ss_min_snr_gamma", "None"},
-                                                  {"modelspec.sai_model_spec", "1.0.0"},
+                                                  {"modelspec.sai_model_spec", "1.0.1"},
                                                   {"modelspec.architecture", "stable-diffusion-v1/lora"},
                                                   {"modelspec.implementation", "diffusers"},
                                                   {"modelspec.title", "sks-robot"},

@@ -205,7 +205,9 @@ TEST_F(EveryKindTrained, BeginsTheSameForTheSameSeed) {
       differing += !torch::equal(first[i].tensor, third[i].tensor);
     }
     // What is not drawn (zeros, ones, norms of the base) is the same for all seeds.
-    if (config.kind != "ia3" && config.kind != "full") EXPECT_GT(differing, 0);
+    if (config.kind != "ia3" && config.kind != "full") {
+      EXPECT_GT(differing, 0);
+    }
   });
 }
 
@@ -230,7 +232,9 @@ TEST_F(EveryKindTrained, DropsTheSameWhenTheForwardPassIsRunAgain) {
     for (size_t i = 0; i < gradients[0].size(); ++i) {
       dropped += !gradients[0][i].defined();
       ASSERT_EQ(gradients[0][i].defined(), gradients[1][i].defined()) << i;
-      if (gradients[0][i].defined()) EXPECT_TRUE(torch::allclose(gradients[0][i], gradients[1][i], 1e-4, 1e-6)) << i;
+      if (gradients[0][i].defined()) {
+        EXPECT_TRUE(torch::allclose(gradients[0][i], gradients[1][i], 1e-4, 1e-6)) << i;
+      }
     }
     EXPECT_GT(dropped, 0);
     torch::NoGradGuard no_grad;
@@ -308,7 +312,9 @@ TEST(RankStabilised, ScalesByTheRootAndStoresAnAlphaThatReadsRight) {
   const AdapterTrainable trainable(*networks, config);
   const LoraContents contents = trainable.contents();
   for (const NamedTensor& named : contents.modules.begin()->second)
-    if (named.name == "alpha") EXPECT_FLOAT_EQ(named.tensor.item<float>(), 4 * std::sqrt(8.0F));
+    if (named.name == "alpha") {
+      EXPECT_FLOAT_EQ(named.tensor.item<float>(), 4 * std::sqrt(8.0F));
+    }
 }
 
 TEST(Starts, AreDrawnAsAsked) {
@@ -356,7 +362,7 @@ TEST(Describe, SaysHowMuchIsTrained) {
   TrainConfig config;
   config.targets = "regex:mid_block.*attn2.to_q";
   config.rank = 8;
-  EXPECT_EQ(make_trainable(*networks, config)->describe(), "1 layers (1 of the U-Net), lora of rank 8, 512 parameters");
+  EXPECT_EQ(make_trainable(*networks, config)->describe(), "1 layer (1 of the U-Net), lora of rank 8, 512 parameters");
   EXPECT_EQ(count_text(1594368), "1.6 M");
   EXPECT_EQ(count_text(859520964), "860 M");
   EXPECT_EQ(count_text(9950), "10 k");

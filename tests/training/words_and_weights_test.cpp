@@ -139,7 +139,9 @@ TEST(PivotalTuning, BundlesTheWordInTheLora) {
 void expect_weights(const Networks& found, const std::map<std::string, Tensor>& wanted) {
   for (const auto& [path, layer] : found.layers) {
     EXPECT_TRUE(torch::equal(layer->base_weight(), wanted.at(path + ".weight").reshape(layer->base_weight().sizes()))) << path;
-    if (layer->base_bias().defined()) EXPECT_TRUE(torch::equal(layer->base_bias(), wanted.at(path + ".bias"))) << path;
+    if (layer->base_bias().defined()) {
+      EXPECT_TRUE(torch::equal(layer->base_bias(), wanted.at(path + ".bias"))) << path;
+    }
   }
 }
 
