@@ -226,7 +226,8 @@ std::string AdapterTrainable::describe() const {
     for (const NamedTensor& named : part.adapter->tensors())
       if (is_trained(named.name)) numbers += named.tensor.numel();
   }
-  std::string text = std::to_string(parts_.size()) + (parts_.size() == 1 ? " layer (" : " layers (") + std::to_string(in_unet) + " of the U-Net), " + config_.kind;
+  std::string text = std::to_string(parts_.size()) + (parts_.size() == 1 ? " layer (" : " layers (") + std::to_string(in_unet) +
+                     " of the U-Net), " + config_.kind;
   if (!ranks.empty())
     text += " of rank " + std::to_string(*ranks.begin()) + (ranks.size() > 1 ? " to " + std::to_string(*ranks.rbegin()) : "");
   return text + ", " + count_text(numbers) + " parameters";

@@ -58,7 +58,8 @@ FullTrainable::FullTrainable(const Networks& networks, const TrainConfig& config
     throw Error(ErrorKind::bad_input, "neither the U-Net nor the text encoder is to be trained",
                 "leave train_unet or train_text_encoder on");
   for (const auto& [path, layer] : networks.layers) {
-    const bool wanted = autoencoder ? starts_with(path, "vae.") : (config.train_unet && is_unet(path)) || (config.train_text_encoder && is_text_encoder(path));
+    const bool wanted = autoencoder ? starts_with(path, "vae.")
+                                    : (config.train_unet && is_unet(path)) || (config.train_text_encoder && is_text_encoder(path));
     if (wanted) parts_.push_back({layer, leaf(layer->base_weight(), *layer), leaf(layer->base_bias(), *layer)});
   }
   networks.checkpoint->release_pages();
@@ -67,7 +68,8 @@ FullTrainable::FullTrainable(const Networks& networks, const TrainConfig& config
 FullTrainable::~FullTrainable() { detach(); }
 
 std::vector<ParameterGroup> FullTrainable::groups() const {
-  ParameterGroup unet{"unet", {}, config_.learning_rate, config_.weight_decay}, vae{"autoencoder", {}, config_.learning_rate, config_.weight_decay};
+  ParameterGroup unet{"unet", {}, config_.learning_rate, config_.weight_decay},
+      vae{"autoencoder", {}, config_.learning_rate, config_.weight_decay};
   ParameterGroup text{"text_encoder", {}, config_.text_learning_rate.value_or(config_.learning_rate), config_.weight_decay};
   for (const Part& part : parts_) {
     const std::string& path = part.layer->path();

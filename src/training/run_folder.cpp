@@ -155,6 +155,12 @@ std::unique_ptr<RunFolder> RunFolder::create(const TrainConfig& config) {
     write_file_atomically(settings, to_toml(config));
     return run;
   }
+  // A run that came to nothing (no pictures, no checkpoint) stands in nobody's way.
+  const bool has_begun = fs::exists(run->state_->csv_path()) || !backups_in(folder / "backups").empty();
+  if (!has_begun) {
+    write_file_atomically(settings, to_toml(config));
+    return run;
+  }
   const std::string changes = changes_of(read_train_config(settings), config);
   if (!changes.empty())
     throw Error(

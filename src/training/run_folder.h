@@ -26,7 +26,7 @@ class RunFolder {
  public:
   // Creates the folder config.run_dir (with samples/, cache/ and backups/) or opens the run with these very settings that it holds, and
   // locks it. config: as checked() gives it. Error{bad_input}: another run holds it (its process and machine are named); it holds a run
-  // with other settings (each is named). Error{io}: it cannot be made or locked.
+  // that has begun, with other settings (each is named). Error{io}: it cannot be made or locked.
   static std::unique_ptr<RunFolder> create(const TrainConfig& config);
   // The run in a folder, with the settings of its run.toml; the folder may have been moved. Error{not_found}: there is none. Other errors
   // as above and as read_train_config().

@@ -1,6 +1,6 @@
-// What a run trains: adapters on layers, embedding vectors, or the weights themselves. It puts itself onto the networks, offers its tensors to the
-// optimiser, and writes the file. Which layers: training/targets.h; one file for each way: adapter_trainable.h, embedding_trainable.h,
-// full_trainable.h.
+// What a run trains: adapters on layers, embedding vectors, or the weights themselves. It puts itself onto the networks, offers its tensors
+// to the optimiser, and writes the file. Which layers: training/targets.h; one file for each way: adapter_trainable.h,
+// embedding_trainable.h, full_trainable.h.
 #pragma once
 #include <filesystem>
 #include <map>

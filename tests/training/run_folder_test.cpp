@@ -249,6 +249,13 @@ TEST_F(RunFolderTest, AFullFileSystemIsCalledSo) {
   EXPECT_EQ(::umount(folder.c_str()), 0);
 }
 
+TEST_F(RunFolderTest, ARunThatHasNotBegunStandsInNobodysWay) {
+  RunFolder::create(config);
+  config.rank = 16;
+  EXPECT_NO_THROW(RunFolder::create(config));
+  EXPECT_EQ(read_train_config(std::filesystem::path(config.run_dir) / "run.toml").rank, 16);
+}
+
 TEST_F(RunFolderTest, AFolderWithARunOfOtherSettingsNamesThem) {
   make({10});
   EXPECT_NO_THROW(RunFolder::create(config));  // the same: the run is gone on with

@@ -249,6 +249,30 @@ TEST_F(EveryKindTrained, DropsTheSameWhenTheForwardPassIsRunAgain) {
   });
 }
 
+// The U-Net computes in bfloat16; what is trained stays in float32, and its gradients point where they would.
+TEST(HalfPrecision, KeepsFloat32LeavesWithNearlyTheSameGradients) {
+  const ScratchFolder folder;
+  const auto exact = tiny_networks(folder, "sd1");
+  const auto half = load_networks(folder / "sd1.safetensors", {}, plan_compute("cpu", "bf16"));
+  for (const char* kind : {"lora", "lokr", "dora"}) {
+    const auto gradient = [&](const Networks& networks) {
+      const auto trainable = make_trainable(networks, config_of({kind}));
+      disturb(*trainable);
+      trainable->attach();
+      answer(networks).to(torch::kFloat32).square().mean().backward();
+      std::vector<Tensor> all;
+      for (const NamedTensor& named : parameters(*trainable)) {
+        EXPECT_EQ(named.tensor.grad().scalar_type(), torch::kFloat32) << named.name;
+        all.push_back(named.tensor.grad().flatten());
+      }
+      return torch::cat(all);
+    };
+    const Tensor a = gradient(*exact), b = gradient(*half);
+    // bfloat16 has 8 bits: some hundredths of noise over the depth of the network.
+    EXPECT_GT((torch::dot(a, b) / (a.norm() * b.norm())).item<double>(), 0.98) << kind;
+  }
+}
+
 TEST(Dropout, LeavesTheMeanAsItIs) {
   const auto now = std::make_shared<ForwardInfo>();
   const Dropout dropout({0.3, 0.2, 0}, "unet.layer", now);
