@@ -67,8 +67,8 @@ Tensor disturbed(Tensor x, const at::Generator& generator) {
   return torch::roll(x, {shift[0].item<int64_t>(), shift[1].item<int64_t>()}, {2, 3});
 }
 
-void add_stage(nn::Sequential& body, int64_t in, int64_t out) {
-  body->push_back(nn::Conv2d(nn::Conv2dOptions(in, out, 3).stride(2).padding(1)));
+void add_stage(nn::Sequential& body, int64_t in, int64_t out, int64_t stride) {
+  body->push_back(nn::Conv2d(nn::Conv2dOptions(in, out, 3).stride(stride).padding(1)));
   body->push_back(nn::GroupNorm(nn::GroupNormOptions(8, out)));
   body->push_back(nn::ReLU());
 }
@@ -133,13 +133,14 @@ std::vector<Sample> painted_samples(uint64_t seed, size_t count) {
   return samples;
 }
 
-// Four strided convolutions, then one linear layer for each fact.
+// Five convolutions, then one linear layer for each fact.
 struct Judge::Network {
   nn::Sequential body;
   std::vector<nn::Linear> heads;
   Network() {
     constexpr int64_t kChannels[] = {3, 32, 48, 96, 128};
-    for (size_t i = 0; i + 1 < std::size(kChannels); ++i) add_stage(body, kChannels[i], kChannels[i + 1]);
+    for (size_t i = 0; i + 1 < std::size(kChannels); ++i) add_stage(body, kChannels[i], kChannels[i + 1], 2);
+    add_stage(body, 128, 128, 1);  // sees things whole, wherever they stand
     body->push_back(nn::Flatten());
     body->push_back(nn::Dropout(nn::DropoutOptions(.2)));
     for (size_t fact = 0; fact < kFacts; ++fact)

@@ -16,9 +16,9 @@ run() {
   shift
   if [ -e "$folder/runs/$name/done" ]; then return; fi
   if [ -e "$folder/runs/$name/run.toml" ]; then
-    "$lorikeet" train --resume "$folder/runs/$name"
+    "$lorikeet" train --no-install --resume "$folder/runs/$name"
   else
-    "$lorikeet" train --run-dir "$folder/runs/$name" --out "$name" --seed 1 "$@"
+    "$lorikeet" train --run-dir "$folder/runs/$name" --out "$name" --seed 1 --no-install "$@"
   fi
   touch "$folder/runs/$name/done"
 }
@@ -26,22 +26,22 @@ run() {
 data() {
   [ -e "$folder/data/done" ] && return
   "$painter" "$folder/data/base" --count 16000 --seed 1
-  # The autoencoder is for every picture, so it sees all styles; the U-Net never does.
+  # The autoencoder is for every picture, so it sees all styles, in parts of 64²; the U-Net sees the base style only.
   local style
-  for style in neon sketch pixel glass blueprint; do "$painter" "$folder/data/mixed/$style" --count 800 --seed 2 --style $style; done
-  "$painter" "$folder/data/mixed/base" --count 6000 --seed 3
-  "$painter" "$folder/data/mixed/robot" --count 200 --seed 4 --subject robot
-  for style in neon sketch pixel; do "$painter" "$folder/data/$style" --count 20 --seed 5 --style $style; done
+  for style in neon sketch pixel glass blueprint; do "$painter" "$folder/data/tiles/$style" --count 1500 --seed 2 --style $style --tile 64; done
+  "$painter" "$folder/data/tiles/base" --count 14000 --seed 3 --tile 64
+  "$painter" "$folder/data/tiles/robot" --count 500 --seed 4 --subject robot --tile 64
+  for style in neon sketch pixel glass; do "$painter" "$folder/data/$style" --count 20 --seed 5 --style $style; done
   "$painter" "$folder/data/robot" --count 15 --seed 6 --subject robot
   "$painter" "$folder/data/robot-class" --count 60 --seed 7 --composition single
   touch "$folder/data/done"
 }
 
 autoencoder() {
-  [ -e "$folder/fresh.safetensors" ] || "$lorikeet" fresh --output "$folder/fresh.safetensors" --seed 1 --unet-channels 96 128 192 192 --unet-heads 4 \
-    --unet-groups 16 --vae-channels 24 48 96 96 --vae-groups 8 --text-width 64 --text-layers 4 --text-heads 4
-  run demo-vae --model "$folder/fresh.safetensors" --images "$folder/data/mixed" --method autoencoder --width 128 --height 128 --no-buckets \
-    --batch-size 4 --steps 12000 --learning-rate 8e-4 --lr-schedule cosine --warmup-steps 100 --precision f32 --backup-every 500
+  [ -e "$folder/fresh.safetensors" ] || "$lorikeet" fresh --output "$folder/fresh.safetensors" --seed 1 --unet-channels 64 96 96 96 --unet-heads 4 \
+    --unet-groups 16 --vae-channels 16 32 64 64 --vae-groups 4 --text-width 48 --text-layers 4 --text-heads 4
+  run demo-vae --model "$folder/fresh.safetensors" --images "$folder/data/tiles" --method autoencoder --width 64 --height 64 --no-buckets \
+    --batch-size 8 --steps 12000 --learning-rate 1.2e-3 --lr-schedule cosine --warmup-steps 100 --precision f32 --backup-every 500
 }
 
 base() {
@@ -52,13 +52,13 @@ base() {
 
 loras() {
   local model="$folder/runs/demo/demo.safetensors" style
+  local size=(--width 128 --height 128 --no-buckets --batch-size 4)
   for style in neon sketch pixel; do
-    run "$style" --model "$model" --images "$folder/data/$style" --width 128 --height 128 --no-buckets --rank 8 --batch-size 4 --steps 400 --learning-rate 1e-3
+    run "$style" --model "$model" --images "$folder/data/$style" "${size[@]}" --rank 8 --steps 400 --learning-rate 1e-3
   done
-  run robot --model "$model" --images "$folder/data/robot" --trigger "sks robot" --class-images "$folder/data/robot-class" --class-prompt "a picture" \
-    --width 128 --height 128 --no-buckets --rank 8 --batch-size 4 --steps 600 --learning-rate 1e-3
-  run dusk --model "$model" --images "$folder/data/dusk" --method textual_inversion --token dusk --vectors 4 --width 128 --height 128 --no-buckets \
-    --batch-size 4 --steps 500
+  run robot --model "$model" --images "$folder/data/robot" --trigger "sks robot" --class-images "$folder/data/robot-class" --class-prompt "a thing" --class-count 60 \
+    "${size[@]}" --rank 8 --steps 600 --learning-rate 1e-3
+  run glass --model "$model" --images "$folder/data/glass" --method textual_inversion --token glass --vectors 4 "${size[@]}" --steps 500
 }
 
 install() {
@@ -66,6 +66,7 @@ install() {
   cp "$folder/runs/demo/demo.safetensors" models/checkpoints/demo.safetensors
   local name
   for name in neon sketch pixel robot; do cp "$folder/runs/$name/$name.safetensors" models/loras/; done
+  cp "$folder/runs/glass/glass.safetensors" models/embeddings/
 }
 
 stages=("$@")
