@@ -17,7 +17,7 @@ struct BenchOptions {
   std::string device = "auto";
   std::string only;                  // rows whose name contains it; empty: all
   int threads = 0;
-  bool large = true;                 // also 512² (a minute more)
+  bool large = true;                 // also 512² (some minutes more)
 };
 
 struct BenchRow {

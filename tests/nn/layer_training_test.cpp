@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "nn/kernels/kernels.h"
 #include "nn/layer.h"
 
 namespace lorikeet {
@@ -279,6 +280,32 @@ TEST(LayerTraining, OfALiveEmbeddingTheRowsThatWereReadHaveAGradientAndRepeatedO
     y.backward(direction);
     const Tensor expected = torch::zeros({50, 8}).index_add(0, ids.flatten(), direction.to(torch::kFloat32).flatten(0, 1));
     EXPECT_TRUE(torch::equal(table.grad(), expected));
+  }
+}
+
+// Float64 is none of oneDNN's dtypes: it takes the form that a build or a machine without oneDNN takes.
+TEST(LayerTraining, WithoutOneDnnThePackedFormsAreLibtorchsOperations) {
+  torch::manual_seed(12);
+  for (const Case& c : products()) {
+    if (c.geometry.circular) continue;
+    SCOPED_TRACE(c.name);
+    const Layer layer = make(c, torch::kFloat32);
+    const Tensor weight = wide(layer.base_weight()), bias = wide(layer.base_bias()), x = leaf(wide(random_input(c)));
+    const Tensor expected = formula(layer, x, weight, bias);
+    const Tensor dy = torch::randn_like(expected), residual = torch::randn_like(expected);
+    expected.backward(dy);
+    torch::NoGradGuard no_grad;
+    Tensor y, dx;
+    if (c.geometry.op == LayerOp::linear) {
+      const auto op = kernels::PackedLinear::make(weight, bias, torch::kFloat64);
+      y = (*op)(x, residual), dx = op->input_gradient(dy);
+    } else {
+      const auto op = kernels::PackedConv2d::make(weight, bias, c.geometry.stride, c.geometry.padding, torch::kFloat64);
+      y = (*op)(x, residual), dx = op->input_gradient(dy, c.input);
+    }
+    constexpr double kSameOperation = 1e-12;
+    EXPECT_LT(error_of(y, expected.detach() + residual), kSameOperation);
+    EXPECT_LT(error_of(dx, x.grad()), kSameOperation);
   }
 }
 

@@ -178,7 +178,9 @@ TEST(ProcessGroup, TwoProcessesHaveTheGradientOfOneWithTheWholeBatch) {
 
 TEST(ProcessGroup, APartnerThatDiedIsAnError) {
   const ScratchFolder scratch;
-  EXPECT_EQ(launch_processes(2, command_of("LosesItsPartner")), 128 + SIGKILL);
+  // The first failure that the launcher sees: the process that was killed, or the one that noticed it.
+  const int code = launch_processes(2, command_of("LosesItsPartner"));
+  EXPECT_TRUE(code == 128 + SIGKILL || code == 3) << code;
   EXPECT_EQ(text_of(scratch / "message").find("io: process 0 of 2 could not sum: "), 0u) << text_of(scratch / "message");
 }
 

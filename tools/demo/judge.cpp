@@ -1,9 +1,6 @@
 #include "demo/judge.h"
 
 #include <atomic>
-#include <cmath>
-#include <future>
-#include <numbers>
 #include <thread>
 
 #include "io/image.h"
@@ -67,8 +64,8 @@ Tensor disturbed(Tensor x, const at::Generator& generator) {
   return torch::roll(x, {shift[0].item<int64_t>(), shift[1].item<int64_t>()}, {2, 3});
 }
 
-void add_stage(nn::Sequential& body, int64_t in, int64_t out, int64_t stride) {
-  body->push_back(nn::Conv2d(nn::Conv2dOptions(in, out, 3).stride(stride).padding(1)));
+void add_stage(nn::Sequential& body, int64_t in, int64_t out) {
+  body->push_back(nn::Conv2d(nn::Conv2dOptions(in, out, 3).stride(2).padding(1)));
   body->push_back(nn::GroupNorm(nn::GroupNormOptions(8, out)));
   body->push_back(nn::ReLU());
 }
@@ -133,14 +130,13 @@ std::vector<Sample> painted_samples(uint64_t seed, size_t count) {
   return samples;
 }
 
-// Five convolutions, then one linear layer for each fact.
+// Four strided convolutions, then one linear layer for each fact.
 struct Judge::Network {
   nn::Sequential body;
   std::vector<nn::Linear> heads;
   Network() {
     constexpr int64_t kChannels[] = {3, 32, 48, 96, 128};
-    for (size_t i = 0; i + 1 < std::size(kChannels); ++i) add_stage(body, kChannels[i], kChannels[i + 1], 2);
-    add_stage(body, 128, 128, 1);  // sees things whole, wherever they stand
+    for (size_t i = 0; i + 1 < std::size(kChannels); ++i) add_stage(body, kChannels[i], kChannels[i + 1]);
     body->push_back(nn::Flatten());
     body->push_back(nn::Dropout(nn::DropoutOptions(.2)));
     for (size_t fact = 0; fact < kFacts; ++fact)
@@ -161,57 +157,33 @@ struct Judge::Network {
   }
 };
 
-namespace {
-// So small a network is taught faster by one thread than by several that wait for each other; the next batch is got ready by another.
-struct OneThread {
-  int before = torch::get_num_threads();
-  OneThread() { torch::set_num_threads(1); }
-  ~OneThread() { torch::set_num_threads(before); }
-};
-
-struct Lessons {
-  Tensor pictures, facts;  // [N, 3, 64, 64], [N, kFacts]
-};
-
-Lessons painted_lessons(const JudgeOptions& options) {
+Judge::Judge(const JudgeOptions& options, const std::function<void(double)>& tell) {
+  torch::manual_seed(options.seed);
+  network_ = std::make_unique<Network>();
   std::vector<Tensor> rows, facts;
   for (const Sample& sample : painted_samples(options.seed, static_cast<size_t>(options.pictures))) {
     rows.push_back(seen(sample.picture));
     facts.push_back(torch::tensor(std::vector<int64_t>(sample.facts.begin(), sample.facts.end())));
   }
-  return {torch::stack(rows), torch::stack(facts)};
-}
-}  // namespace
+  const Tensor pictures = torch::stack(rows), truth = torch::stack(facts);
+  rows.clear();
 
-Judge::Judge(const JudgeOptions& options, const std::function<void(double)>& tell) {
-  const OneThread one_thread;
-  torch::manual_seed(options.seed);
-  network_ = std::make_unique<Network>();
-  const Lessons lessons = painted_lessons(options);
-  at::Generator generator = at::detail::createCPUGenerator(options.seed);
   const int64_t batches = options.pictures / kBatch, all = batches * options.rounds;
+  constexpr double kLearningRate = 2e-3;  // one cycle of a cosine from here down to 0
+  torch::optim::AdamW optimiser(network_->parameters(), torch::optim::AdamWOptions(kLearningRate).weight_decay(.02));
+  at::Generator generator = at::detail::createCPUGenerator(options.seed);
+  network_->body->train();
   Tensor order;
-  const auto next_batch = [&](int64_t i) {
-    torch::set_num_threads(1);
+  for (int64_t i = 0; i < all; ++i) {
     if (i % batches == 0) order = torch::randperm(options.pictures, generator);
     const Tensor chosen = order.slice(0, i % batches * kBatch, (i % batches + 1) * kBatch);
-    return Lessons{disturbed(lessons.pictures.index_select(0, chosen), generator), lessons.facts.index_select(0, chosen)};
-  };
-
-  constexpr double kLearningRate = 2e-3;  // down to 0 along half a cosine
-  torch::optim::AdamW optimiser(network_->parameters(), torch::optim::AdamWOptions(kLearningRate).weight_decay(.02));
-  network_->body->train();
-  std::future<Lessons> next = std::async(std::launch::async, next_batch, 0);
-  for (int64_t i = 0; i < all; ++i) {
-    const Lessons batch = next.get();
-    if (i + 1 < all) next = std::async(std::launch::async, next_batch, i + 1);
-    const double done = static_cast<double>(i) / static_cast<double>(all);
     for (auto& group : optimiser.param_groups())
-      static_cast<torch::optim::AdamWOptions&>(group.options()).lr(kLearningRate * .5 * (1 + std::cos(std::numbers::pi * done)));
+      static_cast<torch::optim::AdamWOptions&>(group.options())
+          .lr(kLearningRate * .5 * (1 + std::cos(M_PI * static_cast<double>(i) / static_cast<double>(all))));
     optimiser.zero_grad();
-    loss_of((*network_)(batch.pictures), batch.facts).backward();
+    loss_of((*network_)(disturbed(pictures.index_select(0, chosen), generator)), truth.index_select(0, chosen)).backward();
     optimiser.step();
-    if (i % 20 == 0) tell(done);
+    if (i % 20 == 0) tell(static_cast<double>(i) / static_cast<double>(all));
   }
   network_->body->eval();
 }
