@@ -41,13 +41,13 @@ autoencoder() {
   [ -e "$folder/fresh.safetensors" ] || "$lorikeet" fresh --output "$folder/fresh.safetensors" --seed 1 --unet-channels 64 96 96 96 --unet-heads 4 \
     --unet-groups 16 --vae-channels 16 32 64 64 --vae-groups 4 --text-width 48 --text-layers 4 --text-heads 4
   run demo-vae --model "$folder/fresh.safetensors" --images "$folder/data/tiles" --method autoencoder --width 64 --height 64 --no-buckets \
-    --batch-size 8 --steps 12000 --learning-rate 1.2e-3 --lr-schedule cosine --warmup-steps 100 --precision f32 --backup-every 500
+    --batch-size 8 --steps 7000 --learning-rate 1.2e-3 --lr-schedule cosine --warmup-steps 100 --precision f32 --backup-every 500
 }
 
 base() {
   run demo --model "$folder/runs/demo-vae/demo-vae.safetensors" --images "$folder/data/base" --method full --width 128 --height 128 --no-buckets \
-    --batch-size 32 --steps 8000 --learning-rate 6e-4 --lr-schedule cosine --warmup-steps 200 --min-snr-gamma 5 --caption-dropout 0.1 \
-    --ema-decay 0.9995 --weight-decay 0.01 --backup-every 250
+    --batch-size 32 --steps 20000 --learning-rate 6e-4 --lr-schedule constant --warmup-steps 200 --save-every 500 --min-snr-gamma 5 --caption-dropout 0.1 \
+    --ema-decay 0.999 --weight-decay 0.01 --backup-every 250
 }
 
 loras() {
