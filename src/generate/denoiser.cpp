@@ -9,7 +9,8 @@ namespace lorikeet {
 
 namespace {
 
-// SDXL's micro-conditioning (Podell et al. 2023, sec. 2.2): original size, crop offset, target size. A1111's choice: no crop, all the same size.
+// SDXL's micro-conditioning (Podell et al. 2023, sec. 2.2): original size, crop offset, target size. A1111's choice: no crop, all the same
+// size.
 Tensor time_ids(const ImageSize& size, int64_t rows, Device device) {
   const auto h = static_cast<float>(size.height_px), w = static_cast<float>(size.width_px);
   return torch::tensor({h, w, 0.0f, 0.0f, h, w}).to(device).unsqueeze(0).expand({rows, 6});
@@ -94,7 +95,8 @@ Denoised Denoiser::denoise(const Tensor& x, double sigma, int64_t first, int64_t
   Tensor x0 = guide(uncond, cond, parts, inputs_.guidance.cfg_scale);
   if (inputs_.guidance.rescale > 0) {
     Tensor mean = torch::zeros_like(x0);  // of the weighted parts: what the spread is brought back to
-    for (size_t i = 0; i < parts.size(); ++i) mean[parts[i].picture] += (cond[static_cast<int64_t>(i)] - uncond[parts[i].picture]) * parts[i].weight;
+    for (size_t i = 0; i < parts.size(); ++i)
+      mean[parts[i].picture] += (cond[static_cast<int64_t>(i)] - uncond[parts[i].picture]) * parts[i].weight;
     x0 = rescale_guidance(x0, uncond + mean, inputs_.guidance.rescale);
   }
   return {x0, uncond};

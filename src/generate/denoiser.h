@@ -17,8 +17,8 @@ struct PicturePrompts {
 };
 
 struct Guidance {
-  double cfg_scale = 7;   // 1: the negative prompt is not looked at
-  double rescale = 0;     // Lin et al. 2023, sec. 3.4
+  double cfg_scale = 7;  // 1: the negative prompt is not looked at
+  double rescale = 0;    // Lin et al. 2023, sec. 3.4
 };
 
 // Everything that stays the same over the steps of a run.
@@ -26,9 +26,9 @@ struct DenoiserInputs {
   std::vector<PicturePrompts> pictures = {};  // one a row of x
   Guidance guidance;
   ImageSize size;
-  Tensor image_channels = {};      // inpainting checkpoints: [B or 1, 5, H/8, W/8], mask and masked picture's latent; else undefined
-  Tensor keep = {};                // inpainting by any checkpoint: [B or 1, C, H/8, W/8], the latent that stays where `repaint` is 0 …
-  Tensor repaint = {};             // … [1, 1, H/8, W/8]; both undefined otherwise
+  Tensor image_channels = {};  // inpainting checkpoints: [B or 1, 5, H/8, W/8], mask and masked picture's latent; else undefined
+  Tensor keep = {};            // inpainting by any checkpoint: [B or 1, C, H/8, W/8], the latent that stays where `repaint` is 0 …
+  Tensor repaint = {};         // … [1, 1, H/8, W/8]; both undefined otherwise
 };
 
 class Denoiser {

@@ -64,13 +64,16 @@ void note_what_never_works(const std::vector<Prepared>& loras, const PassFacts& 
   }
 }
 
-bool low_rank(const LoraSteps& prompt) { return std::ranges::all_of(prompt.sets, [](const LoraSet& set) { return is_low_rank(set); }); }
+bool low_rank(const LoraSteps& prompt) {
+  return std::ranges::all_of(prompt.sets, [](const LoraSet& set) { return is_low_rank(set); });
+}
 
 // Alone in its batch.
 bool merged_alone(const LoraSteps& prompt, const PassFacts& pass) {
   // Without company and changes a merge pays; where the rule says otherwise, for a very short run, the difference is small.
   if (prompt.changes() == 0) return !prompt.has_regions();
-  return !prompt.has_regions() && prefer_merged({.evaluations = pass.evaluations, .changes = prompt.changes(), .low_rank = low_rank(prompt)});
+  return !prompt.has_regions() &&
+         prefer_merged({.evaluations = pass.evaluations, .changes = prompt.changes(), .low_rank = low_rank(prompt)});
 }
 
 bool merged_together(std::span<const LoraSteps> prompts, const PassFacts& pass, int rows) {
@@ -115,7 +118,8 @@ void choose_ways(std::span<LoraSteps> prompts, const PassFacts& pass, LoraApply 
   const bool together = asked == LoraApply::automatic && !on_cpu && merged_together(prompts, pass, rows);
   for (LoraSteps& prompt : prompts) {
     if (asked == LoraApply::merged && prompt.has_regions())
-      throw Error(ErrorKind::bad_input, "a LoRA that works in a part of the picture cannot be merged into the weights", "leave out --lora-apply merged");
+      throw Error(ErrorKind::bad_input, "a LoRA that works in a part of the picture cannot be merged into the weights",
+                  "leave out --lora-apply merged");
     prompt.merged = asked != LoraApply::automatic ? asked == LoraApply::merged : on_cpu ? merged_alone(prompt, pass) : together;
   }
 }

@@ -29,9 +29,10 @@ struct PassFacts {
 };
 
 struct LoraSteps {
-  std::vector<LoraSet> sets = {LoraSet{}};  // one for each step of the pass; a single one where nothing changes. The text encoders' part never changes
-  bool merged = true;                       // into the weights, anew where the set changes; else beside the layers at run time
-  std::vector<std::string> notes = {};      // for people
+  std::vector<LoraSet> sets = {
+      LoraSet{}};      // one for each step of the pass; a single one where nothing changes. The text encoders' part never changes
+  bool merged = true;  // into the weights, anew where the set changes; else beside the layers at run time
+  std::vector<std::string> notes = {};  // for people
 
   const LoraSet& at(int step) const;  // from 0; behind the end the last one
   const LoraSet& text() const { return sets.front(); }
@@ -43,8 +44,8 @@ struct LoraSteps {
 // Multipliers are told by the curves, by start and stop; a region that covers the picture is none. `merged` is left open.
 LoraSteps plan_loras(std::span<const TaggedLora> loras, const PassFacts& pass);
 
-// Settles `merged` for the prompts of one pass, `rows` pictures to a batch. On the CPU it depends on nothing but the prompt itself, so that a
-// picture does not depend on its company; on a GPU it is the same for all of a batch. Error{bad_input}: merged is asked for, and a LoRA
+// Settles `merged` for the prompts of one pass, `rows` pictures to a batch. On the CPU it depends on nothing but the prompt itself, so that
+// a picture does not depend on its company; on a GPU it is the same for all of a batch. Error{bad_input}: merged is asked for, and a LoRA
 // works in a part of the picture.
 void choose_ways(std::span<LoraSteps> prompts, const PassFacts& pass, LoraApply asked, bool on_cpu, int rows);
 

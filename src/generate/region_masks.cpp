@@ -42,7 +42,8 @@ Tensor region_mask(const Engine& engine, const Request& request, const std::stri
   const fs::path path(replace_all(name, "\\", "/"));
   if (engine.options().paths_in_tags && fs::is_regular_file(path, code)) return mask_tensor(read_picture(path).picture);
   if (leads_out(path))
-    throw Error(ErrorKind::bad_input, "mask=" + name + " leads out of the folders of LoRAs", "name a picture in one of them, or one of region_masks");
+    throw Error(ErrorKind::bad_input, "mask=" + name + " leads out of the folders of LoRAs",
+                "name a picture in one of them, or one of region_masks");
   std::vector<std::string> places;
   for (const fs::path& folder : engine.options().folders.places(ModelKind::lora)) {
     if (fs::is_regular_file(folder / path, code)) return mask_tensor(read_picture(folder / path).picture);

@@ -180,8 +180,9 @@ int placeless_layers(const LoadedLora& lora) {
 bool prefer_merged(const ApplyPlan& plan) {
   if (plan.sets_in_batch > 1) return false;  // one weight cannot serve two sets
   if (plan.merged_now && plan.changes == 0) return true;
-  // Measured by `lorikeet bench` on two CPU cores in bfloat16: a merge of a rank-32 file costs about half of one 512² evaluation of SD1.5, as
-  // does the dense difference of a kind without a short cut; the short cut costs a twentieth of every evaluation, a dense difference doubles it.
+  // Measured by `lorikeet bench` on two CPU cores in bfloat16: a merge of a rank-32 file costs about half of one 512² evaluation of SD1.5,
+  // as does the dense difference of a kind without a short cut; the short cut costs a twentieth of every evaluation, a dense difference
+  // doubles it.
   constexpr double kMerge = 0.5, kShortCut = 0.05, kDense = 1.0;
   const double merged = kMerge * (1 + plan.changes);
   const double at_run_time = (plan.low_rank ? kShortCut : kDense) * plan.evaluations * plan.pictures + (plan.low_rank ? 0 : merged);

@@ -43,10 +43,10 @@ std::shared_ptr<const LoadedLora> load_lora(const LoraFile& file, const LayerMap
 // the sum too.
 struct LoraUse {
   std::shared_ptr<const LoadedLora> lora;
-  double te = 1, unet = 1;                            // multipliers of text encoder and U-Net
-  std::optional<int64_t> dyn = {};                    // keep the first `dyn` ranks
-  std::shared_ptr<const BlockWeights> blocks = {};    // times the multipliers; null: 1 everywhere
-  Region region = {};                                 // where the U-Net's part works; null: everywhere. At run time only
+  double te = 1, unet = 1;                          // multipliers of text encoder and U-Net
+  std::optional<int64_t> dyn = {};                  // keep the first `dyn` ranks
+  std::shared_ptr<const BlockWeights> blocks = {};  // times the multipliers; null: 1 everywhere
+  Region region = {};                               // where the U-Net's part works; null: everywhere. At run time only
   bool operator==(const LoraUse&) const = default;
 };
 using LoraSet = std::vector<LoraUse>;
@@ -60,9 +60,9 @@ struct LoraTerm {
 };
 using LoraTerms = std::vector<LoraTerm>;
 
-// The effective weight and bias of a layer under `terms` (whatever their regions), each adapter computed from the weight as changed so far, as A1111 does.
-// Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when no adapter
-// changes it.
+// The effective weight and bias of a layer under `terms` (whatever their regions), each adapter computed from the weight as changed so far,
+// as A1111 does. Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when
+// no adapter changes it.
 struct MergedLayer {
   Tensor weight, bias;
 };
@@ -75,7 +75,8 @@ class LoraApplier {
   explicit LoraApplier(const LayerMap& layers) : layers_(layers) {}
 
   // Makes the effective weights base + all of `set`, in the order of the set; layers that no adapter touches go back to the base,
-  // bit for bit. Multiplier 0 leaves a layer untouched. Error{internal} for a use with a region. Only layers whose path starts with `component` ("unet.", "text_encoder";
+  // bit for bit. Multiplier 0 leaves a layer untouched. Error{internal} for a use with a region. Only layers whose path starts with
+  // `component` ("unet.", "text_encoder";
   // "" = all) are looked at.
   void merge(const LoraSet& set, std::string_view component = {});
 

@@ -60,8 +60,10 @@ double block_weight(std::string_view item) {
   const std::string_view text = trim(item);
   if (const auto number = parse_double(text)) return *number;
   // The extension's special values: random ones could not be made again, and X is a number from elsewhere in the tag.
-  if (text == "R" || text == "U") throw Error(ErrorKind::unsupported, "a random block weight (R, U) could not be made again", "write a number");
-  if (starts_with(text, "X")) throw Error(ErrorKind::unsupported, "the block weight X stands for another number of the tag", "write that number in its place");
+  if (text == "R" || text == "U")
+    throw Error(ErrorKind::unsupported, "a random block weight (R, U) could not be made again", "write a number");
+  if (starts_with(text, "X"))
+    throw Error(ErrorKind::unsupported, "the block weight X stands for another number of the tag", "write that number in its place");
   throw Error(ErrorKind::bad_input, "the block weight \"" + std::string(item) + "\" is no number");
 }
 

@@ -22,7 +22,8 @@ Tensor RegionMask::over(const Tensor& output) const {
   while (height * width > places && height * width > 1) height = (height + 1) / 2, width = (width + 1) / 2;
   if (height * width != places)
     throw Error(ErrorKind::internal, "a region over " + std::to_string(places) + " places of a latent of " + to_string(mask_.sizes()));
-  const std::vector<int64_t> key{output.dim(), height, width, static_cast<int64_t>(output.scalar_type()), output.device().is_cpu() ? -1 : output.get_device()};
+  const std::vector<int64_t> key{output.dim(), height, width, static_cast<int64_t>(output.scalar_type()),
+                                 output.device().is_cpu() ? -1 : output.get_device()};
   const std::lock_guard lock(mutex_);
   const auto found = kept_.find(key);
   if (found != kept_.end()) return found->second;
@@ -44,7 +45,8 @@ std::vector<RegionPart> divide(std::span<const Region> regions) {
     }
     parts = std::move(finer);
     if (parts.size() > kMostParts)
-      throw Error(ErrorKind::unsupported, "the regions of the LoRAs divide the picture into more than " + std::to_string(kMostParts) + " parts",
+      throw Error(ErrorKind::unsupported,
+                  "the regions of the LoRAs divide the picture into more than " + std::to_string(kMostParts) + " parts",
                   "use fewer LoRAs with regions, or regions that overlap less");
   }
   std::vector<RegionPart> result;

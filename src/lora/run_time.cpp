@@ -95,7 +95,8 @@ Tensor apply(const Work& work, const Layer& layer, const Tensor& x, const Tensor
 // What is added, where the regions of its rows are. added: [B, …]
 Tensor inside(const Tensor& added, const std::vector<Region>& regions) {
   const Region& first = regions.front();
-  if (std::ranges::all_of(regions, [&](const Region& region) { return region == first; })) return first ? added * first->over(added) : added;
+  if (std::ranges::all_of(regions, [&](const Region& region) { return region == first; }))
+    return first ? added * first->over(added) : added;
   std::vector<Tensor> rows;
   for (size_t i = 0; i < regions.size(); ++i) {
     const Tensor row = added.narrow(0, static_cast<int64_t>(i), 1);

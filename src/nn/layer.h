@@ -117,8 +117,8 @@ class Layer {
   std::unique_ptr<Prepared> prepared_;  // null: live, and not merged
   bool merged_ = false;
   std::vector<RunTimeTerm> terms_;
-  std::shared_ptr<const LayerVariants> variants_;
   std::function<LiveWeight()> live_;
+  std::shared_ptr<const LayerVariants> variants_;
 };
 
 // Keyed by path; the first part names the component: "unet.", "text_encoder.", "text_encoder_2.", "vae.".

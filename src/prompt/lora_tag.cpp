@@ -14,7 +14,8 @@ namespace lorikeet {
 namespace {
 
 constexpr std::string_view kForms =
-    "write <lora:name:0.8>, or <lora:name:te:unet:dyn> with two multipliers and a whole number of ranks; a multiplier may be a list such as "
+    "write <lora:name:0.8>, or <lora:name:te:unet:dyn> with two multipliers and a whole number of ranks; a multiplier may be a list such "
+    "as "
     "0@0,1@0.5";
 
 [[noreturn]] void fail(const ExtraNetworkTag& tag, const std::string& what, std::string_view hint = kForms) {
@@ -35,7 +36,8 @@ MultiplierCurve::Point read_point(const ExtraNetworkTag& tag, std::string_view t
   if (at == std::string_view::npos) fail(tag, "\"" + std::string(text) + "\" in a list of multipliers has no position", kHint);
   const double value = read_number(tag, text.substr(0, at), "the multiplier", kHint);
   const double position = read_number(tag, text.substr(at + 1), "the position", kHint);
-  if (!std::isfinite(position) || position < 0) fail(tag, "the position \"" + std::string(text.substr(at + 1)) + "\" is not in the run", kHint);
+  if (!std::isfinite(position) || position < 0)
+    fail(tag, "the position \"" + std::string(text.substr(at + 1)) + "\" is not in the run", kHint);
   return {position, value};
 }
 
@@ -45,7 +47,8 @@ MultiplierCurve read_multiplier(const ExtraNetworkTag& tag, const std::string& t
     // The extension's old form <lora:name:1:PRESET>.
     const bool word = !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c); }) && !std::isdigit(text[0]);
     if (!value)
-      fail(tag, "the multiplier \"" + text + "\" is no number", word ? "a preset of block weights is written lbw=" + text : std::string(kForms));
+      fail(tag, "the multiplier \"" + text + "\" is no number",
+           word ? "a preset of block weights is written lbw=" + text : std::string(kForms));
     return MultiplierCurve(*value);
   }
   std::vector<MultiplierCurve::Point> points;
@@ -73,7 +76,8 @@ StepMark read_step(const ExtraNetworkTag& tag, std::string_view text) {
 
 void read_steps(const ExtraNetworkTag& tag, const std::string& text, LoraTag& lora) {
   const auto ends = split(text, '-');
-  if (ends.size() != 2) fail(tag, "step=" + text + " is no range of steps", "write step=5-10, or with points shares of the steps: step=0.2-0.6");
+  if (ends.size() != 2)
+    fail(tag, "step=" + text + " is no range of steps", "write step=5-10, or with points shares of the steps: step=0.2-0.6");
   lora.start = read_step(tag, ends[0]);
   lora.stop = read_step(tag, ends[1]);
 }

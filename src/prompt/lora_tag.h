@@ -41,7 +41,7 @@ class MultiplierCurve {
 // A place in a pass: "10", the tenth step; "0.5", when half of the steps are done.
 struct StepMark {
   double value = 0;
-  bool share = false;                      // of the pass, 0…1; else a number of steps, counted from 1
+  bool share = false;                       // of the pass, 0…1; else a number of steps, counted from 1
   bool reached(int step, int steps) const;  // step from 0
   bool operator==(const StepMark&) const = default;
 };
@@ -53,16 +53,16 @@ struct SideSpan {
 };
 
 struct LoraTag {
-  std::string text;                             // the tag as written
-  std::string name;                             // as written: a file's stem, a path, an alias or a hash
-  MultiplierCurve te, unet;                     // of the text encoders' and the U-Net's part; unet is te when not given
+  std::string text;                               // the tag as written
+  std::string name;                               // as written: a file's stem, a path, an alias or a hash
+  MultiplierCurve te, unet;                       // of the text encoders' and the U-Net's part; unet is te when not given
   std::optional<MultiplierCurve> hr_te, hr_unet;  // in the second pass of hires fix; nothing: as in the first
-  std::optional<int64_t> dyn;                   // use the first so many ranks
-  std::string blocks;                           // lbw=: numbers with commas between, or the name of a preset; "": 1 everywhere
-  std::optional<StepMark> start, stop;          // the U-Net's part works from `start` on, until before `stop`
-  std::string mask;                             // mask=: the name of a picture; "": none
-  SideSpan x, y;                                    // the part of the picture where the LoRA works
-  std::vector<std::string> surplus;             // positional arguments behind the fourth, for the report
+  std::optional<int64_t> dyn;                     // use the first so many ranks
+  std::string blocks;                             // lbw=: numbers with commas between, or the name of a preset; "": 1 everywhere
+  std::optional<StepMark> start, stop;            // the U-Net's part works from `start` on, until before `stop`
+  std::string mask;                               // mask=: the name of a picture; "": none
+  SideSpan x, y;                                  // the part of the picture where the LoRA works
+  std::vector<std::string> surplus;               // positional arguments behind the fourth, for the report
 
   bool has_region() const { return !mask.empty() || x != SideSpan{} || y != SideSpan{}; }
   bool is_off() const;     // the multipliers are 0 everywhere: as if the tag were not there

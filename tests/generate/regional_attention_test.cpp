@@ -87,7 +87,8 @@ struct Definition {
     const Tensor n = norm("norm1", x);
     const Tensor h1 = x + linear("attn1.to_out.0", attention(linear("attn1.to_q", n), linear("attn1.to_k", n), linear("attn1.to_v", n)));
     const Tensor q = linear("attn2.to_q", norm("norm2", h1));
-    const Tensor seen = by_place([&](const Part& part) { return attention(q, with("attn2.to_k", text, part), with("attn2.to_v", text, part)); });
+    const Tensor seen =
+        by_place([&](const Part& part) { return attention(q, with("attn2.to_k", text, part), with("attn2.to_v", text, part)); });
     const Tensor h2 = h1 + linear("attn2.to_out.0", seen);
     const auto halves = linear("ff.net.0.proj", norm("norm3", h2)).chunk(2, -1);
     return h2 + linear("ff.net.2", halves[0] * torch::gelu(halves[1]));
@@ -140,8 +141,7 @@ TEST_F(RegionalAttention, OneRegionIsTheDefinition) {
 
 TEST_F(RegionalAttention, TwoThatOverlapAndOneEverywhereAreTheDefinition) {
   const Lora everywhere = make_lora(layers_);
-  const Definition wanted{layers_,
-                          {part(0, 1, {&everywhere, &a_}), part(1, 3, {&everywhere, &a_, &b_}), part(3, 4, {&everywhere, &b_})}};
+  const Definition wanted{layers_, {part(0, 1, {&everywhere, &a_}), part(1, 3, {&everywhere, &a_, &b_}), part(3, 4, {&everywhere, &b_})}};
   const Tensor y = made({use(everywhere, {}), use(a_, columns(0, 3)), use(b_, columns(1, 4))});
   EXPECT_LE(relative_error(y, wanted.block(x_, text_)), 1e-5);
 }

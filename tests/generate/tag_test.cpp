@@ -142,9 +142,11 @@ Picture by_hand(const std::string& text, const std::vector<std::string>& prompts
     plan.merged = merged;
     return std::make_shared<const LoraSteps>(plan);
   };
-  const PicturePrompts encoded = encode_prompts(engine, resolve_prompt(engine, text, request, result), "", {request.steps, {}}, request, loras_of(text), used);
+  const PicturePrompts encoded =
+      encode_prompts(engine, resolve_prompt(engine, text, request, result), "", {request.steps, {}}, request, loras_of(text), used);
   const Sampler& sampler = find_sampler("euler");
-  const RunPlan plan = plan_run(sampler, find_schedule("uniform"), request.steps, range_of(engine.noise_schedule(), engine.spec().xl_steps));
+  const RunPlan plan =
+      plan_run(sampler, find_schedule("uniform"), request.steps, range_of(engine.noise_schedule(), engine.spec().xl_steps));
   NoiseSettings settings{.source = &find_random_source("gpu")};
   settings.seeds = {7};
   settings.subseeds = {0};
@@ -199,7 +201,8 @@ TEST(CurveTag, EqualValuesAreThePlainTagBitForBit) {
 }
 
 TEST(CurveTag, ARampDiffersFromItsEndsAndZeroAtEveryStepIsTheBase) {
-  const Picture base = picture("a house"), whole = picture("a house<lora:one:te=0:unet=1>"), ramp = picture("a house<lora:one:te=0:unet=0@0,1@1>");
+  const Picture base = picture("a house"), whole = picture("a house<lora:one:te=0:unet=1>"),
+                ramp = picture("a house<lora:one:te=0:unet=0@0,1@1>");
   EXPECT_GT(distance(ramp, base), 0.2);
   EXPECT_GT(distance(ramp, whole), 0.2);
   EXPECT_EQ(picture("a house<lora:one:te=0:unet=0@0,0@1>"), base);
@@ -241,9 +244,7 @@ TEST(CurveTag, TheSecondPassHasItsOwn) {
 
 // --- regions ---
 
-TEST(RegionTag, TheWholePictureIsNoRegion) {
-  EXPECT_EQ(picture("a house<lora:one:0.8:x=0-1:y=0-1>"), picture("a house<lora:one:0.8>"));
-}
+TEST(RegionTag, TheWholePictureIsNoRegion) { EXPECT_EQ(picture("a house<lora:one:0.8:x=0-1:y=0-1>"), picture("a house<lora:one:0.8>")); }
 
 TEST(RegionTag, ItChangesItsPartMoreThanTheRest) {
   const Picture base = picture("a house"), half = picture("a house<lora:one:te=0:unet=1:x=0-0.5>");
@@ -275,7 +276,8 @@ TEST(RegionTag, AMaskNeverLeavesTheFolders) {
   write_picture(models().folder / "outside.png", white);
   const std::string outside = (models().folder / "outside.png").string();
   for (const std::string& name : {std::string("../outside.png"), outside})
-    EXPECT_NE(error_of([&] { picture("a house<lora:one:1:mask=" + name + ">"); }).find("leads out of the folders"), std::string::npos) << name;
+    EXPECT_NE(error_of([&] { picture("a house<lora:one:1:mask=" + name + ">"); }).find("leads out of the folders"), std::string::npos)
+        << name;
   EXPECT_NE(error_of([&] { picture("a house<lora:one:1:mask=none.png>"); }).find("no mask \"none.png\""), std::string::npos);
   Request request = small("a house<lora:one:1:mask=west>");
   request.region_masks = {"west=" + outside};
@@ -304,8 +306,12 @@ TEST(RegionTag, WorksWithHiresFix) {
 // --- all of them ---
 
 TEST(Tag, EachPictureOfABatchIsTheOneThatItWouldBeAlone) {
-  const std::vector<std::string> prompts{"a house<lora:one:0.8:x=0-0.5><lora:two:0.6:x=0.5-1>", "a tree", "a boat<lora:one:0@0,1@1>",
-                                         "a cat<lora:two:0.7:start=2>", "a dog<lora:two:0.7:lbw=MIDD>", "a boat<lora:one:0.8:y=0-0.4:stop=0.5>"};
+  const std::vector<std::string> prompts{"a house<lora:one:0.8:x=0-0.5><lora:two:0.6:x=0.5-1>",
+                                         "a tree",
+                                         "a boat<lora:one:0@0,1@1>",
+                                         "a cat<lora:two:0.7:start=2>",
+                                         "a dog<lora:two:0.7:lbw=MIDD>",
+                                         "a boat<lora:one:0.8:y=0-0.4:stop=0.5>"};
   for (const LoraApply way : {LoraApply::automatic, LoraApply::runtime}) {
     Request together = small("");
     together.prompts = prompts;

@@ -91,7 +91,8 @@ TEST(BlockPresets, NumbersAndAnyCaseWillDo) {
 
 TEST(BlockPresets, AFileAddsLinesAndItsNamesComeFirst) {
   BlockPresets presets;
-  presets.add("my presets:\n\n FACE : 1,0,0,0,0,0,0,0,1,1,1,0,0,0,0,0,0 \nMIDD:0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0\nBAD:1,2,3\n#OFF:1,1\n", "mine.txt");
+  presets.add("my presets:\n\n FACE : 1,0,0,0,0,0,0,0,1,1,1,0,0,0,0,0,0 \nMIDD:0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0\nBAD:1,2,3\n#OFF:1,1\n",
+              "mine.txt");
   EXPECT_EQ(blocks_in(presets.weights("FACE", sd1()), sd1()), "BASE OUT03 OUT04 OUT05");
   EXPECT_EQ(blocks_in(presets.weights("MIDD", sd1()), sd1()), "MID");
   EXPECT_EQ(blocks_in(presets.weights("OUTS", sd1()), sd1()), "BASE OUT07 OUT08 OUT09 OUT10 OUT11");
@@ -127,7 +128,8 @@ TEST(BlockPresets, WrongCountsAndSpecialValuesSayWhatTheyAre) {
 }
 
 TEST(BlockPresets, AVectorForAnotherFamilyIsTold) {
-  const BlockWeights for_sd1 = BlockWeights::parse("1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"), for_sdxl = BlockWeights::parse("1,1,1,1,1,1,1,1,1,1,1,1");
+  const BlockWeights for_sd1 = BlockWeights::parse("1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"),
+                     for_sdxl = BlockWeights::parse("1,1,1,1,1,1,1,1,1,1,1,1");
   EXPECT_EQ(misfit(for_sd1, sd1()), "");
   EXPECT_EQ(misfit(for_sdxl, sdxl()), "");
   EXPECT_EQ(misfit(BlockPresets().weights("INS", sdxl()), sdxl()), "");

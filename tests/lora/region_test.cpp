@@ -62,14 +62,15 @@ Tensor part(const Tensor& y, int64_t from, int64_t to) {
 Tensor whole(const Layer& layer, const std::vector<LoraUse>& uses, const Tensor& x) {
   LoraTerms terms;
   for (const LoraUse& use : uses)
-    if (const auto found = use.lora->adapters.find(layer.path()); found != use.lora->adapters.end()) terms.push_back({found->second, use.unet});
+    if (const auto found = use.lora->adapters.find(layer.path()); found != use.lora->adapters.end())
+      terms.push_back({found->second, use.unet});
   const MergedLayer merged = merged_layer(layer, terms);
   const Tensor bias = merged.bias.defined() || !layer.base_bias().defined() ? merged.bias : layer.base_bias().to(torch::kFloat32);
   return layer.plain(x, merged.weight, bias);
 }
 
-constexpr const char* kFiles[] = {"b1_locon_sd1", "a2_kohya_rank8_fp32_sd1", "f8_ia3_sd1", "f1_loha_sd1", "f9_norm_sd1", "g2_dora_per_output_sd1",
-                                  "f7_full_diff_sd1"};
+constexpr const char* kFiles[] = {"b1_locon_sd1", "a2_kohya_rank8_fp32_sd1", "f8_ia3_sd1",      "f1_loha_sd1",
+                                  "f9_norm_sd1",  "g2_dora_per_output_sd1",  "f7_full_diff_sd1"};
 
 TEST(Region, OutsideOfItALayerGivesExactlyTheBaseAndInsideWhatTheLoraGives) {
   torch::manual_seed(1);
@@ -116,8 +117,9 @@ TEST(Region, OfTheWholePictureGivesTheNumbersOfNoRegion) {
 TEST(Region, TwoLorasWorkInTheirOwnParts) {
   torch::manual_seed(3);
   LoraApplier applier(sd1());
-  for (const auto& [first, second] : {std::pair("b1_locon_sd1", "a2_kohya_rank8_fp32_sd1"), std::pair("f8_ia3_sd1", "a2_kohya_rank8_fp32_sd1"),
-                                      std::pair("g2_dora_per_output_sd1", "f7_full_diff_sd1")}) {
+  for (const auto& [first, second] :
+       {std::pair("b1_locon_sd1", "a2_kohya_rank8_fp32_sd1"), std::pair("f8_ia3_sd1", "a2_kohya_rank8_fp32_sd1"),
+        std::pair("g2_dora_per_output_sd1", "f7_full_diff_sd1")}) {
     const LoraUse left = in(loaded(first), columns(0, 4), 0.9), right = in(loaded(second), columns(2, 6), -0.6);
     int both = 0;
     for (const auto& [path, adapter] : left.lora->adapters) {
@@ -140,7 +142,8 @@ TEST(Region, TwoLorasWorkInTheirOwnParts) {
 TEST(Region, EachRowOfABatchHasItsOwn) {
   torch::manual_seed(4);
   const auto plain = loaded("a2_kohya_rank8_fp32_sd1"), dora = loaded("g2_dora_per_output_sd1");
-  const std::vector<LoraSet> sets{{in(plain, columns(0, 4))}, {}, {in(plain, columns(4, 8), 0.5)}, {in(dora, columns(0, 2))}, {in(plain, nullptr)}};
+  const std::vector<LoraSet> sets{
+      {in(plain, columns(0, 4))}, {}, {in(plain, columns(4, 8), 0.5)}, {in(dora, columns(0, 2))}, {in(plain, nullptr)}};
   const auto count = static_cast<int64_t>(sets.size());
   LoraApplier applier(sd1());
   int compared = 0;

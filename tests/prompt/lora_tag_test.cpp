@@ -106,7 +106,8 @@ TEST(LoraTag, InfiniteMultipliersCanBeTold) {
 
 TEST(LoraTag, OffIsWhatIsZeroAtEveryStepOfEveryPass) {
   for (const char* off : {"<lora:a:0>", "<lora:a:0@0,0@1>", "<lora:a:0:0:hr=0>"}) EXPECT_TRUE(read(off).is_off()) << off;
-  for (const char* on : {"<lora:a:0:1>", "<lora:a:0@0,1@1>", "<lora:a:0:hr=1>", "<lora:a:0:hrunet=1>", "<lora:a>"}) EXPECT_FALSE(read(on).is_off()) << on;
+  for (const char* on : {"<lora:a:0:1>", "<lora:a:0@0,1@1>", "<lora:a:0:hr=1>", "<lora:a:0:hrunet=1>", "<lora:a>"})
+    EXPECT_FALSE(read(on).is_off()) << on;
 }
 
 // sd-webui-loractl: positions are shares when the last is at most 1, else steps counted from 1; straight lines between; held outside.
