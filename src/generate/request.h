@@ -93,10 +93,10 @@ struct Request {
 
   VaeTiling vae_tiling = VaeTiling::automatic;
   LoraApply lora_apply = LoraApply::automatic;
-  std::vector<std::string> region_masks;  // NAME=FILE or NAME=data:image/…;base64,…: pictures that mask=NAME in a LoRA's tag means
   bool allow_missing = false;  // a LoRA that is not there is a warning, not an error
   PictureFormat format = PictureFormat::png;
   int quality = 90;
+  std::vector<std::string> region_masks;  // NAME=FILE or NAME=data:image/…;base64,…: pictures that mask=NAME in a LoRA's tag means
 
   bool operator==(const Request&) const = default;
 };

@@ -1,6 +1,5 @@
 #include "lora/peft_config.h"
 
-#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -73,59 +72,6 @@ std::vector<PeftConfig> read_peft_configs(const std::filesystem::path& path, con
       if (PeftConfig config = parse(json, component + ".", component); config.lora_alpha) configs.push_back(std::move(config));
   }
   return configs;
-}
-
-namespace {
-
-template <class T>
-T commonest(const std::map<T, int>& counts) {
-  if (counts.empty()) return T{};
-  return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
-}
-
-// PEFT's lora_alpha is a whole number as a rule.
-nlohmann::ordered_json alpha_number(double alpha) {
-  const auto whole = static_cast<int64_t>(alpha);
-  return alpha == static_cast<double>(whole) ? nlohmann::ordered_json(whole) : nlohmann::ordered_json(alpha);
-}
-
-}  // namespace
-
-void PeftConfigText::add(const std::string& module, int64_t rank, double alpha, bool dora) {
-  modules_.push_back({module, rank, alpha});
-  dora_ = dora_ || dora;
-}
-
-nlohmann::ordered_json PeftConfigText::json() const {
-  std::map<int64_t, int> ranks;
-  std::map<double, int> alphas;
-  for (const Module& module : modules_) ++ranks[module.rank], ++alphas[module.alpha];
-  const int64_t rank = commonest(ranks);
-  const double alpha = commonest(alphas);
-  auto rank_pattern = nlohmann::ordered_json::object(), alpha_pattern = nlohmann::ordered_json::object();
-  auto targets = nlohmann::ordered_json::array();
-  for (const Module& module : modules_) {
-    targets.push_back(module.name);
-    if (module.rank != rank) rank_pattern[module.name] = module.rank;
-    if (module.alpha != alpha) alpha_pattern[module.name] = alpha_number(module.alpha);
-  }
-  nlohmann::ordered_json config;
-  config["r"] = rank;
-  config["lora_alpha"] = alpha_number(alpha);
-  config["rank_pattern"] = rank_pattern;
-  config["alpha_pattern"] = alpha_pattern;
-  config["use_dora"] = dora_;
-  config["target_modules"] = targets;
-  return config;
-}
-
-Shape peft_magnitude_shape(const std::string& module, const Shape& shape) {
-  if (shape.size() >= 2 && shape[0] == 1 && shape[1] > 1)
-    throw Error(ErrorKind::unsupported, module + ": its DoRA has a magnitude for each input, which PEFT has no form for",
-                "choose another format, or make it a plain LoRA (lorikeet lora convert --kind lora)");
-  int64_t outputs = 1;
-  for (const int64_t side : shape) outputs *= side;
-  return shape.size() == 4 ? Shape{1, outputs, 1, 1} : Shape{outputs};
 }
 
 }  // namespace lorikeet

@@ -1,15 +1,11 @@
-// What PEFT keeps beside a LoRA's tensors: the alphas. In adapter_config.json, or since diffusers 0.35 in the file's own metadata; read and
-// written. And PEFT's form of a DoRA's magnitudes.
+// What PEFT keeps beside a LoRA's tensors: the alphas. In adapter_config.json, or since diffusers 0.35 in the file's own metadata.
 #pragma once
 #include <filesystem>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "base/torch.h"
 
 namespace lorikeet {
 
@@ -27,27 +23,5 @@ struct PeftConfig {
 // The configs that belong to the LoRA file at `path` with `metadata`: "<stem>.adapter_config.json" or "adapter_config.json" beside it,
 // "lora_adapter_metadata" inside. None when there are none. Error{bad_input} when one cannot be read.
 std::vector<PeftConfig> read_peft_configs(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata);
-
-// Ranks and alphas of the modules of a file or of one component, as a LoraConfig states them: the commonest, and the exceptions
-// (peft 0.8, tuners/lora/config.py).
-class PeftConfigText {
- public:
-  void add(const std::string& module, int64_t rank, double alpha, bool dora);
-  // r, lora_alpha, rank_pattern, alpha_pattern, use_dora, target_modules.
-  nlohmann::ordered_json json() const;
-
- private:
-  struct Module {
-    std::string name;
-    int64_t rank;
-    double alpha;
-  };
-  std::vector<Module> modules_;
-  bool dora_ = false;
-};
-
-// The shape of a DoRA's magnitudes there: a number for each output, [out], of convolutions [1, out, 1, 1]. shape: as LyCORIS has them,
-// [out, 1, …]. Error{unsupported}, by the module's name: there is one for each input.
-Shape peft_magnitude_shape(const std::string& module, const Shape& shape);
 
 }  // namespace lorikeet

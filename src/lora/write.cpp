@@ -11,12 +11,11 @@
 #include "io/atomic_file.h"
 #include "io/safetensors_writer.h"
 #include "lora/naming.h"
-#include "lora/peft_config.h"
 
 namespace lorikeet {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 using Tensors = std::map<std::string, Tensor>;
 
 // The first spelling of the layer in that naming that begins with `prefix`; "" when there is none.
@@ -57,16 +56,65 @@ std::optional<double> alpha_of(const std::vector<NamedTensor>& tensors) {
   return found == tensors.end() ? std::nullopt : std::optional<double>(found->tensor.item<float>());
 }
 
+// The magnitudes of the outputs as PEFT has them: [out], of convolutions [1, out, 1, 1].
+Tensor peft_magnitude(const std::string& path, const Tensor& magnitude) {
+  if (magnitude.dim() >= 2 && magnitude.size(0) == 1 && magnitude.size(1) > 1)
+    throw Error(ErrorKind::unsupported, path + ": PEFT's DoRA has a magnitude for each output, this one has one for each input");
+  return magnitude.dim() == 4 ? magnitude.transpose(0, 1) : magnitude.flatten();
+}
+
 void add_peft_module(Tensors& file, const std::string& key, const std::vector<NamedTensor>& tensors) {
   for (const auto& [name, tensor] : tensors) {
     if (name == "alpha") continue;  // stands in the metadata
     const auto* word = std::ranges::find(kPeftWords, name, &std::pair<std::string_view, std::string_view>::first);
     if (word == kPeftWords.end())
       throw Error(ErrorKind::unsupported, "PEFT's format has no word for " + key + "." + name, "write it in kohya's format");
-    file[key + "." + std::string(word->second)] =
-        name == "dora_scale" ? tensor.reshape(peft_magnitude_shape(key, tensor.sizes().vec())) : tensor;
+    file[key + "." + std::string(word->second)] = name == "dora_scale" ? peft_magnitude(key, tensor) : tensor;
   }
 }
+
+// Ranks and alphas of the modules of a file or of one component, as a LoraConfig states them: the commonest, and the exceptions.
+class PeftConfigText {
+ public:
+  void add(const std::string& module, int64_t rank, double alpha, bool dora) {
+    modules_.push_back({module, rank, alpha});
+    ++ranks_[rank];
+    ++alphas_[alpha];
+    dora_ = dora_ || dora;
+  }
+
+  Json json() const {
+    const auto [rank, alpha] = std::pair(commonest(ranks_), commonest(alphas_));
+    Json rank_pattern = Json::object(), alpha_pattern = Json::object(), targets = Json::array();
+    for (const auto& module : modules_) {
+      targets.push_back(module.name);
+      if (module.rank != rank) rank_pattern[module.name] = module.rank;
+      if (module.alpha != alpha) alpha_pattern[module.name] = module.alpha;
+    }
+    return {{"r", rank},         {"lora_alpha", number(alpha)}, {"rank_pattern", rank_pattern}, {"alpha_pattern", alpha_pattern},
+            {"use_dora", dora_}, {"target_modules", targets}};
+  }
+
+ private:
+  struct Module {
+    std::string name;
+    int64_t rank;
+    double alpha;
+  };
+  template <class T>
+  static T commonest(const std::map<T, int>& counts) {
+    return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
+  }
+  // PEFT's lora_alpha is a whole number as a rule.
+  static Json number(double alpha) {
+    return alpha == static_cast<double>(static_cast<int64_t>(alpha)) ? Json(static_cast<int64_t>(alpha)) : Json(alpha);
+  }
+
+  std::vector<Module> modules_;
+  std::map<int64_t, int> ranks_;
+  std::map<double, int> alphas_;
+  bool dora_ = false;
+};
 
 struct PeftConfigs {
   Json beside;         // of the whole file, modules by their keys

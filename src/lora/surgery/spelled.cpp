@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "lora/peft_config.h"
 
 namespace lorikeet {
 namespace {
@@ -72,7 +71,11 @@ void to_common_words(DraftModule& module, int64_t dimensions) {
 void to_peft_words(DraftModule& module, const std::string& path) {
   for (DraftTensor& tensor : module.tensors) {
     if (tensor.name != "dora_scale") continue;
-    const Shape shape = peft_magnitude_shape(path, tensor.shape);
+    if (tensor.shape.size() >= 2 && tensor.shape[0] == 1 && tensor.shape[1] > 1)
+      throw Error(ErrorKind::unsupported, path + ": its DoRA has a magnitude for each input, which PEFT has no form for",
+                  "choose another spelling, or make it a plain LoRA with --kind lora");
+    // PEFT keeps [out], for convolutions [1, out, 1, 1].
+    const Shape shape = tensor.shape.size() == 4 ? Shape{1, tensor.shape[0], 1, 1} : Shape{tensor.shape[0]};
     tensor = changed(tensor, "lora_magnitude_vector", shape, [shape](const Tensor& t) { return t.reshape(shape); });
   }
 }
@@ -104,21 +107,49 @@ std::string tensor_key(const LoraNaming& naming, const std::string& module, cons
   return module + "." + name;
 }
 
-// Says of the module what its tensors do not.
-void add_to_config(PeftConfigText& config, DraftModule& module, const std::string& key) {
-  constexpr std::string_view kPrefix = "base_model.model.";
-  const DraftTensor* down = find(module, "lora_down.weight");
-  if (!down || down->shape.empty()) return;
-  const int64_t rank = down->shape[0];
-  config.add(starts_with(key, kPrefix) ? key.substr(kPrefix.size()) : key, rank, number(module, "alpha").value_or(static_cast<double>(rank)),
-             find(module, "lora_magnitude_vector") != nullptr);
-}
+// PEFT's LoraConfig: the commonest rank and alpha, and the modules that differ (peft 0.8, tuners/lora/config.py).
+class PeftModules {
+ public:
+  void add(DraftModule& module, const std::string& key) {
+    const DraftTensor* down = find(module, "lora_down.weight");
+    if (!down || down->shape.empty()) return;
+    const std::string name = starts_with(key, kPrefix) ? key.substr(kPrefix.size()) : key;
+    const int64_t rank = down->shape[0];
+    modules_.push_back({name, rank, number(module, "alpha").value_or(static_cast<double>(rank))});
+    dora_ = dora_ || find(module, "lora_magnitude_vector");
+  }
 
-std::string config_text(const PeftConfigText& modules) {
-  nlohmann::ordered_json config{{"peft_type", "LORA"}, {"bias", "none"}, {"inference_mode", true}};
-  config.update(modules.json());
-  return config.dump(2) + "\n";
-}
+  std::string text() const {
+    nlohmann::ordered_json config{{"peft_type", "LORA"}, {"bias", "none"}, {"inference_mode", true}, {"use_dora", dora_}};
+    std::map<int64_t, int> ranks;
+    std::map<double, int> alphas;
+    for (const Module& module : modules_) ++ranks[module.rank], ++alphas[module.alpha];
+    const auto commonest = [](const auto& counts) {
+      return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
+    };
+    const int64_t rank = modules_.empty() ? 0 : commonest(ranks);
+    const double alpha = modules_.empty() ? 0 : commonest(alphas);
+    config["r"] = rank;
+    config["lora_alpha"] = alpha;
+    config["rank_pattern"] = config["alpha_pattern"] = nlohmann::ordered_json::object();
+    for (const Module& module : modules_) {
+      config["target_modules"].push_back(module.name);
+      if (module.rank != rank) config["rank_pattern"][module.name] = module.rank;
+      if (module.alpha != alpha) config["alpha_pattern"][module.name] = module.alpha;
+    }
+    return config.dump(2) + "\n";
+  }
+
+ private:
+  static constexpr std::string_view kPrefix = "base_model.model.";
+  struct Module {
+    std::string name;
+    int64_t rank;
+    double alpha;
+  };
+  std::vector<Module> modules_;
+  bool dora_ = false;
+};
 
 bool is_plain(const DraftModule& module) {
   return std::ranges::all_of(module.tensors, [](const DraftTensor& tensor) {
@@ -131,7 +162,7 @@ bool is_plain(const DraftModule& module) {
 SpelledLora spell_draft(LoraDraft draft, const LoraNaming& naming) {
   SpelledLora spelled;
   const bool two_encoders = has_two_encoders(draft);
-  PeftConfigText peft;
+  PeftModules peft;
   std::set<std::string> foreign;  // kinds that other programs do not know in this spelling
   for (auto& [path, module] : draft.modules) {
     const bool known = starts_with(path, "unet.") || starts_with(path, "text_encoder");
@@ -146,7 +177,7 @@ SpelledLora spell_draft(LoraDraft draft, const LoraNaming& naming) {
     if (naming.alpha == AlphaPlace::none) fold_scale(module);
     if (naming.alpha == AlphaPlace::config && is_plain(module)) {
       to_peft_words(module, path);
-      add_to_config(peft, module, key);
+      peft.add(module, key);
       erase(module, "alpha");
     }
     if (naming.name == "numbered")
@@ -162,7 +193,7 @@ SpelledLora spell_draft(LoraDraft draft, const LoraNaming& naming) {
                                     ": other programs will not read them; --kind lora makes plain LoRA of them");
   spelled.tensors.insert(spelled.tensors.end(), draft.others.begin(), draft.others.end());
   spelled.metadata = std::move(draft.metadata);
-  if (naming.alpha == AlphaPlace::config) spelled.peft_config = config_text(peft);
+  if (naming.alpha == AlphaPlace::config) spelled.peft_config = peft.text();
   // What an earlier file said about alphas is in its tensors or in the new config now.
   spelled.metadata.erase("lora_adapter_metadata");
   return spelled;
