@@ -58,7 +58,7 @@ LoraSet set_at(const std::vector<Prepared>& loras, int step, int steps) {
 void note_what_never_works(const std::vector<Prepared>& loras, const PassFacts& pass, LoraSteps& plan) {
   for (const Prepared& lora : loras) {
     bool works = false;
-    for (int step = 0; step < pass.steps; ++step) works = works || works_at(lora.tag, step, pass.steps);
+    for (int step = 0; step < std::max(pass.steps, 1); ++step) works = works || works_at(lora.tag, step, pass.steps);
     if (!works) plan.notes.push_back(lora.tag.text + " never works on the picture: there are " + std::to_string(pass.steps) + " steps");
     if (lora.use.region && lora.use.region->is_nowhere()) plan.notes.push_back(lora.tag.text + " works nowhere: its region is empty");
   }
