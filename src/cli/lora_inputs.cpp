@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/lora_summary.h"
 #include "io/hash.h"
+#include "lora/block_presets.h"
 #include "lora/surgery/describe.h"
 #include "lora/surgery/option_words.h"
 #include "workshop/outline.h"
@@ -79,6 +80,13 @@ std::shared_ptr<const LoraReader> LoraTable::open(const fs::path& path) {
   return reader;
 }
 
+BlockWeights LoraTable::blocks(std::string_view text) const {
+  if (checkpoint_) return BlockPresets::in(folders_).weights(text, checkpoint_->layers);
+  if (text.find(',') == std::string_view::npos)
+    throw Error(ErrorKind::bad_input, "the blocks that \"lbw=" + std::string(text) + "\" means depend on the model", "name the checkpoint with -m, or write numbers");
+  return BlockWeights::parse(text);
+}
+
 MixInput LoraTable::input(const std::string& text) {
   std::error_code code;
   if (fs::exists(text, code)) return {open(text)};  // a path may have colons
@@ -99,7 +107,7 @@ MixInput LoraTable::input(const std::string& text) {
     } else if (key == "unet") {
       input.unet = number_of(value, text);
     } else if (key == "lbw") {
-      input.blocks = BlockWeights::parse(value);
+      input.blocks = blocks(value);
     } else {
       throw Error(ErrorKind::bad_input, "\"" + std::string(key) + "\" in \"" + text + "\" is not known", "te=, unet= and lbw= are");
     }

@@ -44,10 +44,13 @@ class LoraTable {
   std::filesystem::path find(const std::string& name) const;
   // Bound to the checkpoint's layers, else to the file's own shapes. One reader for a file, however often it is asked for.
   std::shared_ptr<const LoraReader> open(const std::filesystem::path& path);
-  // "name", "name:0.8", "name:0.8:0.5" (text encoder, U-Net), with named parts "te=", "unet=", "lbw=1,0,…" too.
+  // "name", "name:0.8", "name:0.8:0.5" (text encoder, U-Net), with named parts "te=", "unet=", "lbw=1,0,…" too. lbw=PRESET needs a
+  // checkpoint.
   MixInput input(const std::string& text);
 
  private:
+  BlockWeights blocks(std::string_view text) const;
+
   ModelFolders folders_;
   std::optional<OpenCheckpoint> checkpoint_;
   std::vector<std::shared_ptr<const LoraReader>> readers_;

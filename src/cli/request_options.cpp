@@ -44,7 +44,8 @@ EngineOptions engine_options(const RequestOptions& options, const RequestPlan& p
           .device = options.device.device,
           .precision = options.device.precision,
           .threads = options.device.threads,
-          .folders = folders};
+          .folders = folders,
+          .paths_in_tags = true};
 }
 
 }  // namespace lorikeet

@@ -9,7 +9,8 @@ namespace lorikeet {
 
 namespace {
 
-// SDXL's micro-conditioning (Podell et al. 2023, sec. 2.2): original size, crop offset, target size. A1111's choice: no crop, all the same size.
+// SDXL's micro-conditioning (Podell et al. 2023, sec. 2.2): original size, crop offset, target size. A1111's choice: no crop, all the same
+// size.
 Tensor time_ids(const ImageSize& size, int64_t rows, Device device) {
   const auto h = static_cast<float>(size.height_px), w = static_cast<float>(size.width_px);
   return torch::tensor({h, w, 0.0f, 0.0f, h, w}).to(device).unsqueeze(0).expand({rows, 6});
@@ -31,6 +32,13 @@ std::vector<Denoiser::Row> Denoiser::rows_at(int call, int64_t first, int64_t en
   return rows;
 }
 
+// A merged run has one plan for all pictures; nothing is done where the set is the one that is merged already.
+void Denoiser::merge_loras() {
+  if (inputs_.pictures.empty() || !inputs_.pictures.front().loras->merged) return;
+  const LoraSteps& loras = *inputs_.pictures.front().loras;
+  if (calls_ == 0 || loras.sets.size() > 1) engine_.merge_loras(loras.at(step_), "unet.");
+}
+
 // The U-Net's estimate of the clean latent for each row; rows whose texts differ in length go in passes of their own. -> [rows, C, h, w]
 Tensor Denoiser::evaluate(const std::vector<Row>& rows, const Tensor& x, double sigma) {
   const Prediction& prediction = engine_.prediction();
@@ -48,9 +56,10 @@ Tensor Denoiser::evaluate(const std::vector<Row>& rows, const Tensor& x, double 
       if (inputs_.image_channels.defined()) {
         images.push_back(inputs_.image_channels[inputs_.image_channels.size(0) == 1 ? 0 : rows[i].picture]);
       }
-      loras.push_back(inputs_.pictures[static_cast<size_t>(rows[i].picture)].loras);
+      const LoraSteps& plan = *inputs_.pictures[static_cast<size_t>(rows[i].picture)].loras;
+      if (!plan.merged) loras.push_back(plan.at(step_));
     }
-    if (inputs_.attach_loras) engine_.lora_applier().attach(loras, "unet.");
+    if (!loras.empty()) engine_.lora_applier().attach(loras, "unet.");
     const auto count = static_cast<int64_t>(members.size());
     const Tensor stacked = torch::stack(inputs);
     UNetInput input;
@@ -86,7 +95,8 @@ Denoised Denoiser::denoise(const Tensor& x, double sigma, int64_t first, int64_t
   Tensor x0 = guide(uncond, cond, parts, inputs_.guidance.cfg_scale);
   if (inputs_.guidance.rescale > 0) {
     Tensor mean = torch::zeros_like(x0);  // of the weighted parts: what the spread is brought back to
-    for (size_t i = 0; i < parts.size(); ++i) mean[parts[i].picture] += (cond[static_cast<int64_t>(i)] - uncond[parts[i].picture]) * parts[i].weight;
+    for (size_t i = 0; i < parts.size(); ++i)
+      mean[parts[i].picture] += (cond[static_cast<int64_t>(i)] - uncond[parts[i].picture]) * parts[i].weight;
     x0 = rescale_guidance(x0, uncond + mean, inputs_.guidance.rescale);
   }
   return {x0, uncond};
@@ -94,6 +104,7 @@ Denoised Denoiser::denoise(const Tensor& x, double sigma, int64_t first, int64_t
 
 Denoised Denoiser::operator()(const Tensor& x, double sigma) {
   torch::NoGradGuard no_grad;
+  merge_loras();
   std::vector<Tensor> x0, uncond;
   for (int64_t first = 0; first < x.size(0);) {
     const int64_t end = std::min(x.size(0), first + pictures_at_once(x));

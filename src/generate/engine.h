@@ -20,6 +20,7 @@ struct EngineOptions {
   std::string precision = "auto";    // auto | f32 | bf16 | f16
   int threads = 0;                   // 0: one a core
   ModelFolders folders = {};         // where LoRAs, embeddings and VAEs are found by name
+  bool paths_in_tags = false;        // masks of regions may be any file of this machine (the command line), not only in the LoRAs' folders
 };
 
 class Engine {

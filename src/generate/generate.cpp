@@ -4,7 +4,7 @@
 #include "generate/generate.h"
 
 #include <chrono>
-#include <cmath>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -35,6 +35,15 @@ struct Pass {
   ImageSize size;
   double cfg_scale;
   PassSteps steps;
+  bool hires = false;
+
+  int count() const { return static_cast<int>(plan.sigmas.size()) - 1; }
+};
+
+// A pass and, for each prompt of the request, the LoRAs in it.
+struct PlannedPass {
+  Pass pass;
+  std::vector<std::shared_ptr<const LoraSteps>> loras;
 };
 
 // What stays the same during a call.
@@ -46,7 +55,7 @@ struct Call {
   std::span<const PictureSeeds> seeds;  // empty: counted up from the request's
   Canvas canvas;
   std::vector<ResolvedPrompt> prompts, hr_prompts;
-  bool merged = true;
+  std::optional<PlannedPass> first, second;  // second: with hires fix
 };
 
 int64_t random_seed() {
@@ -83,42 +92,24 @@ int calls_a_step(const std::string& sampler) { return find_sampler(sampler).seco
 int hires_steps(const Request& r) { return r.hr_second_pass_steps ? r.hr_second_pass_steps : r.steps; }
 const std::string& hires_sampler(const Request& r) { return r.hr_sampler.empty() ? r.sampler : r.hr_sampler; }
 
-// How often the U-Net looks at a picture, about: the prompt's and the negative prompt's rows counted apart.
-int evaluations(const Request& r) {
-  const auto rows = [](double cfg_scale) { return cfg_scale == 1 ? 1 : 2; };
-  const int steps = r.init_image.empty() ? r.steps : static_cast<int>(std::ceil(r.steps * std::min(r.denoising_strength, 1.0)));
-  const int first = steps * calls_a_step(r.sampler) * rows(r.cfg_scale);
-  if (!r.enable_hr) return first;
-  return first + hires_steps(r) * calls_a_step(hires_sampler(r)) * rows(r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale);
+// Two prompts can share a batch: their LoRAs go on in the same way in each pass, and where they are merged they are the same.
+bool fit_together(const Call& call, size_t p, size_t other) {
+  const auto fit = [&](const std::optional<PlannedPass>& pass) {
+    if (!pass) return true;
+    const LoraSteps &a = *pass->loras[p], &b = *pass->loras[other];
+    return a.merged == b.merged && (!a.merged || a.same_as(b));
+  };
+  return fit(call.first) && fit(call.second);
 }
 
-// Merged, or beside the layers at run time? Decided once a call.
-bool choose_merged(const Call& call) {
-  if (call.request.lora_apply != LoraApply::automatic) return call.request.lora_apply == LoraApply::merged;
-  // On the CPU a batch gains nothing and is taken apart by LoRA set. Merging is always chosen there, so that a picture does not depend on
-  // its company: what the rule says for a batch may differ from what it says for a picture alone.
-  if (call.engine.unet().compute().device.is_cpu()) return true;
-  ApplyPlan plan{.evaluations = evaluations(call.request), .pictures = batch_pictures(call.request)};
-  std::vector<LoraSet> sets;
-  for (const auto& prompt : call.prompts) {
-    if (std::find(sets.begin(), sets.end(), prompt.loras) == sets.end()) sets.push_back(prompt.loras);
-    plan.low_rank = plan.low_rank && is_low_rank(prompt.loras);
-  }
-  plan.sets_in_batch = static_cast<int>(sets.size());  // a batch stays whole on a GPU
-  return prefer_merged(plan);
-}
-
-// The pictures in their order, in batches; a merged batch has one LoRA set.
+// The pictures in their order, in batches.
 std::vector<Batch> plan_batches(const Call& call) {
   std::vector<Batch> batches;
   int64_t index = 0;
   for (int n = 0; n < call.request.n_iter; ++n) {
     batches.emplace_back();
     for (size_t p = 0; p < call.request.prompts.size(); ++p) {
-      const auto differs = [&](size_t other) {
-        return call.prompts[p].loras != call.prompts[other].loras || call.hr_prompts[p].loras != call.hr_prompts[other].loras;
-      };
-      if (call.merged && !batches.back().empty() && differs(batches.back().front().prompt)) batches.emplace_back();
+      if (!batches.back().empty() && !fit_together(call, p, batches.back().front().prompt)) batches.emplace_back();
       for (int i = 0; i < call.request.batch_size; ++i, ++index) {
         const PictureSeeds counted{call.request.seed + index, call.request.subseed + index};
         const PictureSeeds& seeds = call.seeds.empty() ? counted : call.seeds[static_cast<size_t>(index)];
@@ -157,23 +148,46 @@ class ScaledNoise : public Noise {
   double scale_;
 };
 
+// Tells the denoiser which step the sampler is at; all else goes on to whoever watches.
+class PassProgress : public Progress {
+ public:
+  PassProgress(Progress& outer, Denoiser& denoiser) : outer_(outer), denoiser_(denoiser) {}
+  void step(int done) override {
+    denoiser_.begin_step(done);
+    outer_.step(done);
+    relay();
+  }
+  bool wants_preview() const override { return outer_.wants_preview(); }
+  void preview(const Tensor& x0) override { outer_.preview(x0); }
+  void relay() {
+    if (outer_.cancelled()) cancel();
+  }
+
+ private:
+  Progress& outer_;
+  Denoiser& denoiser_;
+};
+
 // By prompt: what its infotext lists.
 using UsedEmbeddings = std::map<size_t, NamedHashes>;
 
 // Puts the LoRAs on, encodes the texts and runs the sampler from `init` (undefined: from noise alone). -> [B, C, h, w] on the CPU
-Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vector<ResolvedPrompt>& prompts, const std::string& negative,
-                const Tensor& init, bool use_canvas, UsedEmbeddings& used) {
+Tensor run_pass(Call& call, const Batch& batch, const PlannedPass& planned, const std::vector<ResolvedPrompt>& prompts,
+                const std::string& negative, const Tensor& init, bool use_canvas, UsedEmbeddings& used) {
   Engine& engine = call.engine;
   const Request& request = call.request;
-  DenoiserInputs inputs{.guidance = {pass.cfg_scale, request.cfg_rescale}, .size = pass.size, .attach_loras = !call.merged};
+  const Pass& pass = planned.pass;
+  DenoiserInputs inputs{.guidance = {pass.cfg_scale, request.cfg_rescale}, .size = pass.size};
   std::map<size_t, PicturePrompts> encoded;
   call.progress.stage("encoding", 0);
   for (const Job& job : batch) {
     auto [place, is_new] = encoded.try_emplace(job.prompt);
-    if (is_new) place->second = encode_prompts(engine, prompts[job.prompt], negative, pass.steps, request, call.merged, used[job.prompt]);
+    if (is_new)
+      place->second = encode_prompts(engine, prompts[job.prompt], negative, pass.steps, request, planned.loras[job.prompt], used[job.prompt]);
     inputs.pictures.push_back(place->second);
   }
-  if (call.merged) engine.merge_loras(prompts[batch.front().prompt].loras, "unet.");
+  const LoraSteps& loras = *planned.loras[batch.front().prompt];
+  if (loras.merged) engine.merge_loras(loras.at(0), "unet.");
 
   PictureNoise noise = make_noise(call, batch, pass.size);
   const Device device = engine.unet().compute().device;
@@ -191,10 +205,16 @@ Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vec
   }
 
   Denoiser denoiser(engine, std::move(inputs));
-  const Denoise denoise = [&](const Tensor& x, double sigma) { return denoiser(x, sigma); };
-  call.progress.stage("sampling", static_cast<int>(pass.plan.sigmas.size()) - 1);
+  PassProgress progress(call.progress, denoiser);
+  const Denoise denoise = [&](const Tensor& x, double sigma) {
+    Denoised result = denoiser(x, sigma);
+    progress.relay();
+    return result;
+  };
+  call.progress.stage("sampling", pass.count());
+  progress.relay();
   ScaledNoise scaled(noise, request.s_noise);
-  const SampleRun run{denoise, pass.plan.sigmas, scaled, call.progress, request.eta.value_or(pass.sampler.default_eta),
+  const SampleRun run{denoise, pass.plan.sigmas, scaled, progress, request.eta.value_or(pass.sampler.default_eta),
                       {request.s_churn, request.s_tmin, request.s_tmax.value_or(std::numeric_limits<double>::infinity())}};
   const Tensor x = pass.sampler.sample(run, start(pass.sampler, pass.plan, first, begin));
   return finish(pass.sampler, pass.plan, x).to(torch::kCPU);
@@ -202,16 +222,16 @@ Tensor run_pass(Call& call, const Batch& batch, const Pass& pass, const std::vec
 
 ScheduleRange schedule_range(const Engine& engine) { return range_of(engine.noise_schedule(), engine.spec().xl_steps); }
 
-Tensor first_pass(Call& call, const Batch& batch, UsedEmbeddings& used) {
-  const Request& r = call.request;
+Pass plan_first(const Engine& engine, const Request& r, bool img2img) {
   const Sampler& sampler = find_sampler(r.sampler);
   const Schedule& schedule = find_schedule(r.schedule);
-  const ScheduleRange range = schedule_range(call.engine);
-  const Pass pass{sampler,
-                  call.canvas.img2img() ? plan_img2img(sampler, schedule, r.steps, r.denoising_strength, range) : plan_run(sampler, schedule, r.steps, range),
-                  {r.width, r.height}, r.cfg_scale,
-                  {r.steps * calls_a_step(r.sampler), {}}};
-  return run_pass(call, batch, pass, call.prompts, r.negative_prompt, {}, true, used);
+  const ScheduleRange range = schedule_range(engine);
+  return {sampler, img2img ? plan_img2img(sampler, schedule, r.steps, r.denoising_strength, range) : plan_run(sampler, schedule, r.steps, range),
+          {r.width, r.height}, r.cfg_scale, {r.steps * calls_a_step(r.sampler), {}}};
+}
+
+Tensor first_pass(Call& call, const Batch& batch, UsedEmbeddings& used) {
+  return run_pass(call, batch, *call.first, call.prompts, call.request.negative_prompt, {}, true, used);
 }
 
 // What hires fix enlarges to, and what is left of it: with both sides given, what stands out is cut off (A1111's rule).
@@ -233,6 +253,15 @@ HiresSize hires_size(const Request& r) {
   return {width, height, x, y};
 }
 
+Pass plan_second(const Engine& engine, const Request& r) {
+  const Sampler& sampler = find_sampler(hires_sampler(r));
+  const Schedule& schedule = find_schedule(r.hr_schedule.empty() ? r.schedule : r.hr_schedule);
+  const HiresSize size = hires_size(r);
+  const int steps = hires_steps(r);
+  return {sampler, plan_hires(sampler, schedule, steps, r.denoising_strength, schedule_range(engine)), {size.final_width, size.final_height},
+          r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale, {r.steps * calls_a_step(r.sampler), steps * calls_a_step(hires_sampler(r))}, true};
+}
+
 // [1, C, h, w] -> the middle of it
 Tensor cut(const Tensor& latent, int width_px, int height_px) {
   const int64_t top = (latent.size(2) - height_px / 8) / 2, left = (latent.size(3) - width_px / 8) / 2;
@@ -243,7 +272,6 @@ Tensor cut(const Tensor& latent, int width_px, int height_px) {
 Tensor second_pass(Call& call, const Batch& batch, const Tensor& latents, UsedEmbeddings& used) {
   const Request& r = call.request;
   const auto [width, height, final_width, final_height] = hires_size(r);
-  const ImageSize size{final_width, final_height};
   std::vector<Tensor> enlarged;
   for (int64_t i = 0; i < latents.size(0); ++i) {
     const Tensor latent = latents.slice(0, i, i + 1);
@@ -255,13 +283,24 @@ Tensor second_pass(Call& call, const Batch& batch, const Tensor& latents, UsedEm
     const auto resampling = r.hr_upscaler == HrUpscaler::nearest ? Resampling::nearest : Resampling::lanczos;
     enlarged.push_back(encode_image(call.vae, call.engine.spec().latent, resize(image, width, height, resampling)));
   }
-  const Sampler& sampler = find_sampler(hires_sampler(r));
-  const Schedule& schedule = find_schedule(r.hr_schedule.empty() ? r.schedule : r.hr_schedule);
-  const int steps = hires_steps(r);
-  const Pass pass{sampler, plan_hires(sampler, schedule, steps, r.denoising_strength, schedule_range(call.engine)), size,
-                  r.hr_cfg > 0 ? r.hr_cfg : r.cfg_scale, {r.steps * calls_a_step(r.sampler), steps * calls_a_step(hires_sampler(r))}};
-  return run_pass(call, batch, pass, call.hr_prompts, r.hr_negative_prompt.empty() ? r.negative_prompt : r.hr_negative_prompt,
+  return run_pass(call, batch, *call.second, call.hr_prompts, r.hr_negative_prompt.empty() ? r.negative_prompt : r.hr_negative_prompt,
                   cut(torch::cat(enlarged), final_width, final_height), false, used);
+}
+
+// Settles what the LoRAs of each prompt do at each step of the pass.
+PlannedPass with_loras(const Call& call, Pass pass, const std::vector<ResolvedPrompt>& prompts, GenerateResult& result) {
+  const int rows = pass.cfg_scale == 1 ? 1 : 2, calls = pass.sampler.second_order ? 2 : 1;
+  const PassFacts facts{pass.count(), pass.size, pass.hires, pass.count() * calls * rows};
+  std::vector<LoraSteps> plans;
+  for (const ResolvedPrompt& prompt : prompts) {
+    plans.push_back(plan_loras(prompt.loras, facts));
+    for (const std::string& note : plans.back().notes) warn(result, note);
+  }
+  const bool on_cpu = call.engine.unet().compute().device.is_cpu();
+  choose_ways(plans, facts, call.request.lora_apply, on_cpu, batch_pictures(call.request));
+  PlannedPass planned{std::move(pass), {}};
+  for (LoraSteps& plan : plans) planned.loras.push_back(std::make_shared<const LoraSteps>(std::move(plan)));
+  return planned;
 }
 
 GeneratedPicture finished_picture(Call& call, const Job& job, const Tensor& latent, const NamedHashes& used_embeddings) {
@@ -295,10 +334,11 @@ GenerateResult generate(Engine& engine, const Request& asked, std::span<const Pi
   engine.set_tiling(request.tiling);
 
   const Vae& vae = engine.vae(request.vae);
-  Call call{engine, request, vae, progress, seeds, {}, resolve(engine, request, false, result), {}};
+  Call call{engine, request, vae, progress, seeds, {}, resolve(engine, request, false, result), {}, {}, {}};
   call.hr_prompts = request.enable_hr && !request.hr_prompt.empty() ? resolve(engine, request, true, result) : call.prompts;
   call.canvas = make_canvas(engine, vae, request);
-  call.merged = choose_merged(call);
+  call.first.emplace(with_loras(call, plan_first(engine, request, call.canvas.img2img()), call.prompts, result));
+  if (request.enable_hr) call.second.emplace(with_loras(call, plan_second(engine, request), call.hr_prompts, result));
   warn_of_embeddings(engine, texts_of(call), result);
 
   for (const Batch& batch : plan_batches(call)) {

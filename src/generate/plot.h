@@ -34,7 +34,7 @@ std::span<const AxisKindInfo> axis_kinds();
 // in A1111 a range never steps over its end. Error{bad_input} names the axis.
 PlotAxis read_plot_axis(std::string_view text);
 std::string axis_title(const PlotAxis& axis);  // "CFG scale", "LoRA neon", "Prompt S/R"
-// How a value is called on the sheet: LoRA tags by their names, "neon + pixel"; long numbers rounded to four decimals.
+// How a value is called on the sheet: LoRA tags by their names and arguments, "neon + pixel 0.5 x=0-0.5"; long numbers rounded to four decimals.
 std::string value_label(std::string_view value);
 
 struct PlotRequest {

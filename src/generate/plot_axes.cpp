@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "generate/plot.h"
-#include "prompt/extra_networks.h"
+#include "prompt/lora_tag.h"
 
 namespace lorikeet {
 
@@ -50,15 +50,13 @@ bool replace_in_prompts(Request& request, const std::string& from, const std::st
   return found;
 }
 
-// Gives the LoRA this multiplier, of text encoder and U-Net alike: in its first tag, others of the same name go; without one, in a tag at
-// the end.
+// Gives the LoRA this multiplier, of text encoder and U-Net alike: in its first tag, where the other arguments stay; others of the same name
+// go; without one, in a tag at the end.
 std::string with_multiplier(std::string prompt, const std::string& name, const std::string& value) {
   bool placed = false;
   for (const ExtraNetworkTag& tag : take_extra_networks(prompt).tags) {
-    if (!tag.is_lora() || tag.positional.empty() || parse_lora_tag(tag).name != name) continue;
-    std::string text = "<" + tag.type + ":" + name + ":" + value;
-    if (const auto dyn = parse_lora_tag(tag).dyn) text += ":" + value + ":" + std::to_string(*dyn);
-    prompt.replace(prompt.find(tag.text), tag.text.size(), placed ? "" : text + ">");
+    if (!tag.is_lora() || tag.positional.empty() || tag.positional[0] != name) continue;
+    prompt.replace(prompt.find(tag.text), tag.text.size(), placed ? "" : with_multiplier(tag, value));
     placed = true;
   }
   return placed ? prompt : prompt + "<lora:" + name + ":" + value + ">";
@@ -290,8 +288,12 @@ std::string value_label(std::string_view value) {
   if (tagged.tags.empty() || !trim(tagged.text).empty()) return std::string(trim(value));
   std::vector<std::string> names;
   for (const ExtraNetworkTag& tag : tagged.tags) {
+    std::string label = tag.items[0];
     const bool multiplied = tag.positional.size() > 1 && parse_double(tag.positional[1]);
-    names.push_back(tag.items[0] + (multiplied ? " " + tag.positional[1] : ""));
+    for (size_t i = 1; multiplied && i < tag.positional.size(); ++i) label += (i == 1 ? " " : ":") + tag.positional[i];
+    for (size_t i = 1; i < tag.items.size(); ++i)
+      if (std::ranges::find(tag.positional, tag.items[i]) == tag.positional.end()) label += " " + tag.items[i];
+    names.push_back(label);
   }
   return join(names, " + ");
 }

@@ -5,16 +5,14 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "generate/region_masks.h"
+#include "lora/block_presets.h"
 #include "prompt/embedding_file.h"
-#include "prompt/extra_networks.h"
+#include "prompt/lora_tag.h"
 
 namespace lorikeet {
 
 namespace {
-
-void warn(GenerateResult& result, const std::string& text) {
-  if (std::find(result.warnings.begin(), result.warnings.end(), text) == result.warnings.end()) result.warnings.push_back(text);
-}
 
 void report(GenerateResult& result, const LoraReport& lora) {
   const bool known = std::any_of(result.loras.begin(), result.loras.end(), [&](const auto& other) { return other.path == lora.path; });
@@ -24,10 +22,18 @@ void report(GenerateResult& result, const LoraReport& lora) {
 // A1111 keys the hashes by the name in the tag, without the characters that would break the list.
 std::string hash_key(const std::string& name) { return replace_all(replace_all(name, ":", ""), ",", ""); }
 
+// lbw=; null: 1 everywhere.
+std::shared_ptr<const BlockWeights> block_weights(Engine& engine, const LoraTag& lora, GenerateResult& result) {
+  if (lora.blocks.empty()) return nullptr;
+  const auto weights = BlockPresets::in(engine.options().folders).weights(lora.blocks, engine.layers());
+  if (const std::string note = misfit(weights, engine.layers()); !note.empty()) warn(result, lora.text + ": " + note);
+  return std::make_shared<const BlockWeights>(weights);
+}
+
 void use_tag(Engine& engine, const ExtraNetworkTag& tag, ResolvedPrompt& prompt, const Request& request, GenerateResult& result) {
   const LoraTag lora = parse_lora_tag(tag);
-  if (!lora.finite()) throw Error(ErrorKind::bad_input, "the multiplier in " + tag.text + " is not a finite number", "write a number such as 0.8");
-  for (const auto& ignored : lora.ignored) warn(result, tag.text + ": '" + ignored + "' is not known and was passed over");
+  if (!lora.is_finite()) throw Error(ErrorKind::bad_input, "the multiplier in " + tag.text + " is not a finite number", "write a number such as 0.8");
+  for (const auto& surplus : lora.surplus) warn(result, tag.text + ": '" + surplus + "' is one argument too many and was passed over");
   std::optional<FoundModel> found;
   try {
     found = engine.options().folders.find(ModelKind::lora, lora.name);
@@ -39,8 +45,15 @@ void use_tag(Engine& engine, const ExtraNetworkTag& tag, ResolvedPrompt& prompt,
   for (const auto& note : found->notes) warn(result, note);
   const auto loaded = engine.lora(found->file);
   report(result, loaded->report);
-  if (lora.te == 0 && lora.unet == 0) return;  // exactly off
-  prompt.loras.push_back({loaded, lora.te, lora.unet, lora.dyn});
+  TaggedLora tagged{loaded, lora};
+  with_context("in " + tag.text, [&] {
+    tagged.blocks = block_weights(engine, lora, result);
+    if (!lora.mask.empty()) tagged.mask = region_mask(engine, request, lora.mask);
+  });
+  if (lora.is_off()) return;
+  if (const int layers = placeless_layers(*loaded); lora.has_region() && layers > 0)
+    warn(result, tag.text + ": " + std::to_string(layers) + " layers of the time step's embedding belong to no place and are left out of the region");
+  prompt.loras.push_back(std::move(tagged));
   const auto key = std::make_pair(hash_key(lora.name), loaded->hash);
   if (std::find(prompt.lora_hashes.begin(), prompt.lora_hashes.end(), key) == prompt.lora_hashes.end()) prompt.lora_hashes.push_back(key);
 }
@@ -82,6 +95,10 @@ void zero(ScheduledPrompt& prompt) {
 
 }  // namespace
 
+void warn(GenerateResult& result, const std::string& text) {
+  if (std::find(result.warnings.begin(), result.warnings.end(), text) == result.warnings.end()) result.warnings.push_back(text);
+}
+
 ResolvedPrompt resolve_prompt(Engine& engine, const std::string& prompt, const Request& request, GenerateResult& result) {
   const TaggedPrompt tagged = take_extra_networks(prompt);
   ResolvedPrompt resolved{.text = tagged.text, .loras = {}, .lora_hashes = {}};
@@ -106,11 +123,11 @@ void warn_of_embeddings(Engine& engine, const std::vector<std::string>& texts, G
 }
 
 PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,
-                              const Request& request, bool merged, NamedHashes& used) {
-  if (merged) {
-    engine.merge_loras(prompt.loras, "text_encoder");
+                              const Request& request, std::shared_ptr<const LoraSteps> loras, NamedHashes& used) {
+  if (loras->merged) {
+    engine.merge_loras(loras->text(), "text_encoder");
   } else {
-    engine.lora_applier().attach(std::span(&prompt.loras, 1), "text_encoder");
+    engine.lora_applier().attach(std::span(&loras->text(), 1), "text_encoder");
   }
   const EmbeddingStore store = embeddings_for(engine, prompt);
   std::vector<const ClipTextModel*> encoders;
@@ -123,7 +140,7 @@ PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, cons
   ScheduledPrompt unwanted = encoder.encode_scheduled(negative, schedule, /*composition=*/false);
   if (engine.spec().zero_empty_negative && negative.empty()) zero(unwanted);
   prompts.negative = std::make_shared<ScheduledPrompt>(std::move(unwanted));
-  prompts.loras = prompt.loras;
+  prompts.loras = std::move(loras);
   for (const auto& embedding : encoder.used_embeddings()) {
     const auto key = std::make_pair(embedding->name, embedding->hash);
     if (std::find(used.begin(), used.end(), key) == used.end()) used.push_back(key);

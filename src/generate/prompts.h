@@ -8,14 +8,18 @@
 #include "generate/engine.h"
 #include "generate/generate.h"
 #include "generate/infotext.h"
+#include "generate/lora_plan.h"
 
 namespace lorikeet {
 
+// A warning, once.
+void warn(GenerateResult& result, const std::string& text);
+
 // One prompt of the request.
 struct ResolvedPrompt {
-  std::string text;         // without tags
-  LoraSet loras;            // multiplier 0 left out
-  NamedHashes lora_hashes;  // for infotext, named as in the tags
+  std::string text;               // without tags
+  std::vector<TaggedLora> loras;  // those that are off left out
+  NamedHashes lora_hashes;        // for infotext, named as in the tags
 };
 
 // Takes the tags out and finds what they mean. Tags of other kinds than LoRA are named in result.warnings; a LoRA that is not there is
@@ -32,8 +36,8 @@ struct PassSteps {
 void warn_of_embeddings(Engine& engine, const std::vector<std::string>& texts, GenerateResult& result);
 
 // Encodes a prompt and the negative prompt with the text encoders' part of its LoRAs put on, merged or at run time. `used` gains the
-// embeddings.
+// embeddings. loras: of this prompt and pass.
 PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, const std::string& negative, const PassSteps& steps,
-                              const Request& request, bool merged, NamedHashes& used);
+                              const Request& request, std::shared_ptr<const LoraSteps> loras, NamedHashes& used);
 
 }  // namespace lorikeet

@@ -59,6 +59,14 @@ void check_hires(const Request& r) {
   if (by_scale && std::max(r.width, r.height) * r.hr_scale > kMostSidePx)
     refuse("hires fix would make a picture of more than " + std::to_string(kMostSidePx) + " pixels a side", "choose a smaller hr_scale");
 }
+
+void check_region_masks(const Request& r) {
+  for (const std::string& mask : r.region_masks) {
+    const size_t equals = mask.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == mask.size())
+      refuse("the region mask \"" + mask.substr(0, 80) + "\" has no name or no picture", "write NAME=FILE; mask=NAME in the tag of a LoRA means it");
+  }
+}
 }  // namespace
 
 // In the order of the enums.
@@ -141,6 +149,7 @@ void validate(Request& r) {
   check_multiple_of_8("width", r.width);
   check_multiple_of_8("height", r.height);
   check_hires(r);
+  check_region_masks(r);
   if (!r.mask_image.empty() && r.init_image.empty())
     refuse("a mask is given, but no picture to paint in", "give the picture with --init-image");
   if (all_pictures(r) > 100000) refuse("that would be " + std::to_string(all_pictures(r)) + " pictures", "ask for fewer at once");

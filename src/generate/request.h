@@ -96,6 +96,7 @@ struct Request {
   bool allow_missing = false;  // a LoRA that is not there is a warning, not an error
   PictureFormat format = PictureFormat::png;
   int quality = 90;
+  std::vector<std::string> region_masks;  // NAME=FILE or NAME=data:image/…;base64,…: pictures that mask=NAME in a LoRA's tag means
 
   bool operator==(const Request&) const = default;
 };
@@ -187,6 +188,7 @@ void fields(V& v, R& r) {
   each(r.cfg_rescale, {.name = "cfg_rescale", .help = "Pulls strong guidance back to the contrast of the plain prompt.", .group = advanced, .range = {0, 1}}, {"CFG Rescale phi"});
   each(r.vae_tiling, {.name = "vae_tiling", .help = "Decode in tiles, for large pictures.", .group = advanced});
   each(r.lora_apply, {.name = "lora_apply", .help = "Put LoRAs into the weights, or beside them at run time.", .group = advanced});
+  each(r.region_masks, {.name = "region_masks", .help = "A picture for mask=NAME in a LoRA's tag, white where the LoRA works: NAME=FILE. May be given several times.", .group = advanced, .flags = "--region-mask"});
   each(r.allow_missing, {.name = "allow_missing", .help = "Go on without a LoRA that is not there.", .group = advanced});
   each(r.format, {.name = "format", .help = "Format of the picture files.", .group = basic});
   each(r.quality, {.name = "quality", .help = "Quality of JPEG and WebP; 100: lossless WebP.", .group = advanced, .range = {1, 100}});

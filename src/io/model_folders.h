@@ -37,6 +37,7 @@ class ModelFolders {
 
   // The folders that are searched for a kind, in order.
   const std::vector<std::filesystem::path>& places(ModelKind kind) const;
+  const std::vector<std::filesystem::path>& roots() const { return roots_; }  // the models folders themselves
 
   // All files of a kind, folders in their order, names sorted. Sub-folders are searched, hidden ones are not. Reads the disk each time.
   // A folder in diffusers' layout is one checkpoint; a folder with adapter_config.json (PEFT) is one LoRA; *.vae.* beside a checkpoint is a

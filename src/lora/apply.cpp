@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "lora/run_time.h"
 #include "nn/kernels/kernels.h"
@@ -26,7 +27,7 @@ Tensor weight_merged_by_rows(const Tensor& base, const LoraTerms& terms, Dtype d
     const int64_t count = std::min(step, base.size(0) - first);
     Tensor rows = scratch.narrow(0, 0, count);
     kernels::convert(from.narrow(0, first, count), rows);
-    for (const auto& [adapter, multiplier] : terms) adapter->merge_rows(rows, first, multiplier);
+    for (const LoraTerm& term : terms) term.adapter->merge_rows(rows, first, term.multiplier);
     kernels::convert(rows, to.narrow(0, first, count));
   }
   return result;
@@ -37,8 +38,19 @@ Tensor merged_weight(const Layer& layer, const LoraTerms& terms, Dtype dtype) {
   if (base.dim() >= 2 && std::ranges::all_of(terms, [](const LoraTerm& term) { return term.adapter->merges_rows(); }))
     return weight_merged_by_rows(base, terms, dtype);
   Tensor weight = base.to(torch::kFloat32, false, true).contiguous();
-  for (const auto& [adapter, multiplier] : terms) adapter->merge_into(weight, multiplier);
+  for (const LoraTerm& term : terms) term.adapter->merge_into(weight, term.multiplier);
   return weight.to(dtype);
+}
+
+bool has_region(const LoraTerms& terms) {
+  return std::ranges::any_of(terms, [](const LoraTerm& term) { return term.region != nullptr; });
+}
+
+std::vector<Region> regions_of(const LoraSet& set) {
+  std::vector<Region> regions;
+  for (const LoraUse& use : set)
+    if (use.region && std::ranges::find(regions, use.region) == regions.end()) regions.push_back(use.region);
+  return regions;
 }
 
 }  // namespace
@@ -47,10 +59,10 @@ MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype
   torch::NoGradGuard no_grad;
   MergedLayer merged{merged_weight(layer, terms, dtype), layer.base_bias()};
   bool bias_changed = false;
-  for (const auto& [adapter, multiplier] : terms) {
-    if (!adapter->changes_bias()) continue;
+  for (const LoraTerm& term : terms) {
+    if (!term.adapter->changes_bias()) continue;
     if (!bias_changed && merged.bias.defined()) merged.bias = merged.bias.to(torch::kFloat32);
-    merged.bias = adapter->merge_bias(merged.bias, multiplier);
+    merged.bias = term.adapter->merge_bias(merged.bias, term.multiplier);
     bias_changed = true;
   }
   if (!bias_changed) merged.bias = Tensor();
@@ -70,11 +82,14 @@ LoraTerms LoraApplier::terms_of(const LoraSet& set, const std::string& path) {
   for (const LoraUse& use : set) {
     const auto found = use.lora->adapters.find(path);
     if (found == use.lora->adapters.end()) continue;
+    const Region region = unet ? use.region : nullptr;
+    if (region && is_placeless(path)) continue;
     const auto adapter = cut(found->second, use.dyn);
-    const double multiplier = unet ? use.unet : use.te;
-    const auto same = std::ranges::find(terms, adapter, &LoraTerm::adapter);
+    double multiplier = unet ? use.unet : use.te;
+    if (use.blocks) multiplier *= use.blocks->at(path);
+    const auto same = std::ranges::find_if(terms, [&](const LoraTerm& term) { return term.adapter == adapter && term.region == region; });
     if (same == terms.end())
-      terms.push_back({adapter, multiplier});
+      terms.push_back({adapter, multiplier, region});
     else
       same->multiplier += multiplier;
   }
@@ -90,6 +105,7 @@ void LoraApplier::change(std::vector<Layer*> layers) {
       Layer& layer = *layers[static_cast<size_t>(i)];
       const Applied& wanted = applied_.at(layer.path());
       layer.set_run_time_terms({});
+      layer.set_variants(nullptr);
       if (wanted.merged) {
         // Norms and biases stay float32; a matrix is needed in the compute dtype only.
         const bool matrix = layer.base_weight().dim() >= 2;
@@ -98,11 +114,15 @@ void LoraApplier::change(std::vector<Layer*> layers) {
         return;
       }
       layer.clear_merged();
-      if (!wanted.rows.empty()) layer.set_run_time_terms({run_time_term(layer, wanted.rows)});
+      if (!wanted.regions.empty())
+        layer.set_variants(std::make_shared<const LayerVariants>(run_time_variants(layer, wanted.rows, wanted.regions)));
+      else if (!wanted.rows.empty())
+        layer.set_run_time_terms({run_time_term(layer, wanted.rows)});
     });
   } catch (...) {  // out of memory, most likely: back to a state that is known
     for (Layer* layer : layers) {
       layer->set_run_time_terms({});
+      layer->set_variants(nullptr);
       layer->clear_merged();
       applied_.erase(layer->path());
     }
@@ -114,7 +134,8 @@ void LoraApplier::merge(const LoraSet& set, std::string_view component) {
   std::vector<Layer*> changed;
   for (const auto& [path, layer] : layers_) {
     if (!starts_with(path, component)) continue;
-    Applied wanted{true, {terms_of(set, path)}};
+    Applied wanted{true, {terms_of(set, path)}, {}};
+    if (has_region(wanted.rows.front())) throw Error(ErrorKind::internal, "a LoRA that works in a region cannot be merged");
     if (wanted.rows.front().empty()) wanted = {};
     Applied& applied = applied_[path];
     if (applied == wanted) continue;
@@ -131,6 +152,8 @@ void LoraApplier::attach(std::span<const LoraSet> sets, std::string_view compone
     Applied wanted;
     for (const LoraSet& set : sets) wanted.rows.push_back(terms_of(set, path));
     if (std::ranges::all_of(wanted.rows, &LoraTerms::empty)) wanted = {};
+    if (reads_text(path) && std::ranges::any_of(wanted.rows, has_region))
+      for (const LoraSet& set : sets) wanted.regions.push_back(regions_of(set));
     Applied& applied = applied_[path];
     if (applied == wanted) continue;
     applied = std::move(wanted);
@@ -146,11 +169,20 @@ bool is_low_rank(const LoraSet& set) {
   });
 }
 
+bool has_regions(const LoraSet& set) {
+  return std::ranges::any_of(set, [](const LoraUse& use) { return use.region != nullptr; });
+}
+
+int placeless_layers(const LoadedLora& lora) {
+  return static_cast<int>(std::ranges::count_if(lora.adapters, [](const auto& entry) { return is_placeless(entry.first); }));
+}
+
 bool prefer_merged(const ApplyPlan& plan) {
   if (plan.sets_in_batch > 1) return false;  // one weight cannot serve two sets
   if (plan.merged_now && plan.changes == 0) return true;
-  // Measured by `lorikeet bench` on two CPU cores in bfloat16: a merge of a rank-32 file costs about half of one 512² evaluation of SD1.5, as
-  // does the dense difference of a kind without a short cut; the short cut costs a twentieth of every evaluation, a dense difference doubles it.
+  // Measured by `lorikeet bench` on two CPU cores in bfloat16: a merge of a rank-32 file costs about half of one 512² evaluation of SD1.5,
+  // as does the dense difference of a kind without a short cut; the short cut costs a twentieth of every evaluation, a dense difference
+  // doubles it.
   constexpr double kMerge = 0.5, kShortCut = 0.05, kDense = 1.0;
   const double merged = kMerge * (1 + plan.changes);
   const double at_run_time = (plan.low_rank ? kShortCut : kDense) * plan.evaluations * plan.pictures + (plan.low_rank ? 0 : merged);

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "lora/adapter.h"
+#include "lora/blocks.h"
 #include "lora/file.h"
+#include "lora/region.h"
 #include "nn/layer.h"
 
 namespace lorikeet {
@@ -37,11 +39,14 @@ struct LoadedLora {
 // `family` is the model's family id, for the message.
 std::shared_ptr<const LoadedLora> load_lora(const LoraFile& file, const LayerMap& layers, std::string_view family);
 
-// One tag, resolved. Two uses of the same file with the same `dyn` are summed: the kinds that are not additive get the sum too.
+// One tag, resolved, at one step. Two uses of the same file with the same `dyn` and region are summed: the kinds that are not additive get
+// the sum too.
 struct LoraUse {
   std::shared_ptr<const LoadedLora> lora;
-  double te = 1, unet = 1;          // multipliers of text encoder and U-Net
-  std::optional<int64_t> dyn = {};  // keep the first `dyn` ranks
+  double te = 1, unet = 1;                          // multipliers of text encoder and U-Net
+  std::optional<int64_t> dyn = {};                  // keep the first `dyn` ranks
+  std::shared_ptr<const BlockWeights> blocks = {};  // times the multipliers; null: 1 everywhere
+  Region region = {};                               // where the U-Net's part works; null: everywhere. At run time only
   bool operator==(const LoraUse&) const = default;
 };
 using LoraSet = std::vector<LoraUse>;
@@ -50,13 +55,14 @@ using LoraSet = std::vector<LoraUse>;
 struct LoraTerm {
   std::shared_ptr<const Adapter> adapter;
   double multiplier = 1;
+  Region region = {};  // null: everywhere
   bool operator==(const LoraTerm&) const = default;
 };
 using LoraTerms = std::vector<LoraTerm>;
 
-// The effective weight and bias of a layer under `terms`, each adapter computed from the weight as changed so far, as A1111 does.
-// Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when no adapter
-// changes it.
+// The effective weight and bias of a layer under `terms` (whatever their regions), each adapter computed from the weight as changed so far,
+// as A1111 does. Computed in float32 on the CPU, the weight rounded to `dtype` at the end; bias undefined when the layer has none, or when
+// no adapter changes it.
 struct MergedLayer {
   Tensor weight, bias;
 };
@@ -69,12 +75,15 @@ class LoraApplier {
   explicit LoraApplier(const LayerMap& layers) : layers_(layers) {}
 
   // Makes the effective weights base + all of `set`, in the order of the set; layers that no adapter touches go back to the base,
-  // bit for bit. Multiplier 0 leaves a layer untouched. Only layers whose path starts with `component` ("unet.", "text_encoder";
+  // bit for bit. Multiplier 0 leaves a layer untouched. Error{internal} for a use with a region. Only layers whose path starts with
+  // `component` ("unet.", "text_encoder";
   // "" = all) are looked at.
   void merge(const LoraSet& set, std::string_view component = {});
 
   // The run-time way: row i of the batch gets sets[i]; sets.size() divides the batch (rows are set-major: all rows of sets[0] first).
   // Takes off what was attached or merged before. An empty span takes everything off.
+  // A use with a region adds to the places inside of it only, at each layer's own size; on the keys and values of the text it acts on the
+  // places that ask (LayerVariants); placeless layers and the text encoders know no regions: the former are left alone, the latter changed.
   void attach(std::span<const LoraSet> sets, std::string_view component = {});
 
   // The base again, bit for bit.
@@ -85,6 +94,7 @@ class LoraApplier {
   struct Applied {
     bool merged = false;
     std::vector<LoraTerms> rows;
+    std::vector<std::vector<Region>> regions;  // of each row's set; only for a layer that reads the text and has a term with a region
     bool operator==(const Applied&) const = default;
   };
 
@@ -110,5 +120,8 @@ struct ApplyPlan {
 bool prefer_merged(const ApplyPlan& plan);
 // Every adapter of the set has the low-rank short cut.
 bool is_low_rank(const LoraSet& set);
+bool has_regions(const LoraSet& set);
+// How many layers a file would change that no region can hold (is_placeless).
+int placeless_layers(const LoadedLora& lora);
 
 }  // namespace lorikeet

@@ -54,6 +54,19 @@ const std::array<std::vector<std::string>, 4>& vector_forms() {
   return forms;
 }
 
+constexpr const char* kCounts = "12 (SDXL), 17 (SD1), 20 (SDXL, all blocks) or 26 (SD1, all blocks) numbers are wanted";
+
+double block_weight(std::string_view item) {
+  const std::string_view text = trim(item);
+  if (const auto number = parse_double(text)) return *number;
+  // The extension's special values: random ones could not be made again, and X is a number from elsewhere in the tag.
+  if (text == "R" || text == "U")
+    throw Error(ErrorKind::unsupported, "a random block weight (R, U) could not be made again", "write a number");
+  if (starts_with(text, "X"))
+    throw Error(ErrorKind::unsupported, "the block weight X stands for another number of the tag", "write that number in its place");
+  throw Error(ErrorKind::bad_input, "the block weight \"" + std::string(item) + "\" is no number");
+}
+
 int group_of(std::string_view block) {
   constexpr std::array<std::string_view, 6> kGroups{"TE2", "TE", "BASE", "IN", "MID", "OUT"};
   for (size_t i = 0; i < kGroups.size(); ++i)
@@ -83,15 +96,22 @@ BlockWeights BlockWeights::parse(std::string_view text) {
   weights.text_ = std::string(text);
   for (const auto& form : vector_forms()) {
     if (form.size() != items.size()) continue;
-    for (size_t i = 0; i < items.size(); ++i) {
-      const auto number = parse_double(trim(items[i]));
-      if (!number) throw Error(ErrorKind::bad_input, "the block weight \"" + std::string(items[i]) + "\" is no number");
-      weights.weights_[form[i]] = *number;
-    }
+    for (size_t i = 0; i < items.size(); ++i) weights.weights_[form[i]] = block_weight(items[i]);
     return weights;
   }
-  throw Error(ErrorKind::bad_input, "there are " + std::to_string(items.size()) + " block weights",
-              "12 (SDXL), 17 (SD1), 20 (SDXL, all blocks) or 26 (SD1, all blocks) numbers are wanted");
+  if (items.size() == 61) throw Error(ErrorKind::unsupported, "61 block weights are for Flux, which is not supported", kCounts);
+  throw Error(ErrorKind::bad_input, "there are " + std::to_string(items.size()) + " block weights", kCounts);
+}
+
+BlockWeights BlockWeights::of(std::span<const std::pair<std::string, double>> all) {
+  BlockWeights weights;
+  std::vector<std::string> numbers;
+  for (const auto& [block, weight] : all) {
+    weights.weights_[block] = weight;
+    numbers.push_back(format_number(weight));
+  }
+  weights.text_ = join(numbers, ",");
+  return weights;
 }
 
 double BlockWeights::at(std::string_view path) const {

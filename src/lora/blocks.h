@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lorikeet {
@@ -21,11 +22,14 @@ class BlockWeights {
 
   // 12, 17, 20 or 26 numbers with commas between. 17: BASE, IN01, 02, 04, 05, 07, 08, MID, OUT03…11 (SD1, SD2); 26: BASE, IN00…11, MID,
   // OUT00…11; 12: BASE, IN04, 05, 07, 08, MID, OUT00…05 (SDXL); 20: BASE, IN00…08, MID, OUT00…08. BASE is the text encoders too; blocks
-  // that the vector does not name are 0. Throws Error{bad_input}.
+  // that the vector does not name are 0. Throws Error{bad_input}; of Flux's 61 numbers and of the extension's R, U and X it says why.
   static BlockWeights parse(std::string_view text);
+  // A weight for each of these blocks; the others are 0.
+  static BlockWeights of(std::span<const std::pair<std::string, double>> weights);
 
   double at(std::string_view path) const;
-  const std::string& text() const { return text_; }  // as parsed; "" for 1 everywhere
+  size_t size() const { return weights_.size(); }    // blocks with a weight; 0: 1 everywhere
+  const std::string& text() const { return text_; }  // the numbers with commas between; "" for 1 everywhere
   bool operator==(const BlockWeights&) const = default;
 
  private:

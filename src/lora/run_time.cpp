@@ -12,17 +12,33 @@ struct Work {
   std::shared_ptr<const Adapter> adapter;  // null: dense
   Tensor weight, bias;                     // dense: W' − W and b' − b (maybe undefined), in the compute dtype
   std::vector<float> multipliers;          // per share; dense: 1 or 0
+  std::vector<Region> regions;             // per share; null: everywhere
 };
 
 bool is_low_rank(const LoraTerms& terms) {
   return std::ranges::all_of(terms, [](const LoraTerm& term) { return term.adapter->has_residual(); });
 }
 
-Work dense_work(const Layer& layer, const LoraTerms& terms, size_t shares) {
+// The terms that work where exactly these regions are.
+LoraTerms terms_inside(const LoraTerms& terms, const std::vector<Region>& inside) {
+  LoraTerms chosen;
+  for (const LoraTerm& term : terms)
+    if (!term.region || std::ranges::find(inside, term.region) != inside.end()) chosen.push_back(term);
+  return chosen;
+}
+
+std::vector<RegionPart> parts_of(const LoraTerms& terms) {
+  std::vector<Region> regions;
+  for (const LoraTerm& term : terms)
+    if (term.region && std::ranges::find(regions, term.region) == regions.end()) regions.push_back(term.region);
+  return regions.empty() ? std::vector<RegionPart>{{nullptr, {}}} : divide(regions);
+}
+
+Work dense_difference(const Layer& layer, const LoraTerms& terms, size_t shares) {
   torch::NoGradGuard no_grad;
   const Compute& compute = layer.compute();
   const MergedLayer merged = merged_layer(layer, terms);
-  Work work{nullptr, {}, {}, std::vector<float>(shares, 0)};
+  Work work{nullptr, {}, {}, std::vector<float>(shares, 0), std::vector<Region>(shares)};
   work.weight = (merged.weight - layer.base_weight().to(torch::kFloat32)).to(compute.device, compute.dtype);
   if (merged.bias.defined()) {
     const Tensor& bias = layer.base_bias();
@@ -31,24 +47,39 @@ Work dense_work(const Layer& layer, const LoraTerms& terms, size_t shares) {
   return work;
 }
 
+// One for each part of the picture in which the share's terms differ.
+void add_dense(std::vector<Work>& all, const Layer& layer, const std::vector<LoraTerms>& rows, size_t share) {
+  const auto same = std::ranges::find(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(share), rows[share]);
+  const auto first = static_cast<size_t>(same - rows.begin());
+  if (first != share) {  // that share's works serve this one too: those without an adapter and with the multiplier 1 there
+    for (Work& work : all)
+      if (!work.adapter && work.multipliers[first] == 1) work.multipliers[share] = 1, work.regions[share] = work.regions[first];
+    return;
+  }
+  for (const RegionPart& part : parts_of(rows[share])) {
+    const LoraTerms terms = terms_inside(rows[share], part.inside);
+    if (terms.empty()) continue;
+    all.push_back(dense_difference(layer, terms, rows.size()));
+    all.back().multipliers[share] = 1;
+    all.back().regions[share] = part.share;
+  }
+}
+
 std::vector<Work> plan(const Layer& layer, const std::vector<LoraTerms>& rows) {
   std::vector<Work> all;
   for (size_t share = 0; share < rows.size(); ++share) {
-    if (rows[share].empty()) continue;
     if (!is_low_rank(rows[share])) {
-      const auto same = std::ranges::find(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(share), rows[share]);
-      const auto first = static_cast<size_t>(same - rows.begin());
-      if (first == share) all.push_back(dense_work(layer, rows[share], rows.size()));
-      // The dense work of the first share with these terms; it is the only one whose multiplier there is 1 and that has no adapter.
-      const auto work = first == share ? all.end() - 1
-                                       : std::ranges::find_if(all, [&](const Work& w) { return !w.adapter && w.multipliers[first] == 1; });
-      work->multipliers[share] = 1;
+      add_dense(all, layer, rows, share);
       continue;
     }
     for (const LoraTerm& term : rows[share]) {
-      auto work = std::ranges::find(all, term.adapter, &Work::adapter);
-      if (work == all.end()) work = all.insert(all.end(), Work{term.adapter, {}, {}, std::vector<float>(rows.size(), 0)});
-      work->multipliers[share] += static_cast<float>(term.multiplier);
+      // The same adapter in two regions of a share is two works.
+      const auto is_free = [&](const Work& work) { return work.adapter == term.adapter && work.multipliers[share] == 0; };
+      auto work = std::ranges::find_if(all, is_free);
+      if (work == all.end())
+        work = all.insert(all.end(), Work{term.adapter, {}, {}, std::vector<float>(rows.size(), 0), std::vector<Region>(rows.size())});
+      work->multipliers[share] = static_cast<float>(term.multiplier);
+      work->regions[share] = term.region;
     }
   }
   return all;
@@ -61,10 +92,24 @@ Tensor apply(const Work& work, const Layer& layer, const Tensor& x, const Tensor
   return *added;
 }
 
+// What is added, where the regions of its rows are. added: [B, …]
+Tensor inside(const Tensor& added, const std::vector<Region>& regions) {
+  const Region& first = regions.front();
+  if (std::ranges::all_of(regions, [&](const Region& region) { return region == first; }))
+    return first ? added * first->over(added) : added;
+  std::vector<Tensor> rows;
+  for (size_t i = 0; i < regions.size(); ++i) {
+    const Tensor row = added.narrow(0, static_cast<int64_t>(i), 1);
+    rows.push_back(regions[i] ? row * regions[i]->over(row) : row);
+  }
+  return torch::cat(rows);
+}
+
 // The rows of the batch with a multiplier other than 0, and those multipliers.
 struct Rows {
   std::vector<int64_t> index;
   std::vector<float> multipliers;
+  std::vector<Region> regions;
 };
 
 Rows rows_of(const Work& work, int64_t batch) {
@@ -75,6 +120,7 @@ Rows rows_of(const Work& work, int64_t batch) {
     if (multiplier == 0) continue;
     rows.index.push_back(row);
     rows.multipliers.push_back(multiplier);
+    rows.regions.push_back(work.regions[static_cast<size_t>(row / each)]);
   }
   return rows;
 }
@@ -91,14 +137,14 @@ void add_work(Tensor& y, const Work& work, const Layer& layer, const Tensor& x) 
   const Tensor multipliers = all_one(rows.multipliers) ? Tensor() : torch::tensor(rows.multipliers, torch::kFloat32);
   const auto count = static_cast<int64_t>(rows.index.size());
   if (count == batch) {
-    const Tensor added = apply(work, layer, x, multipliers);
+    const Tensor added = inside(apply(work, layer, x, multipliers), rows.regions);
     y = y.defined() ? y + added : added;
     return;
   }
   const bool together = rows.index.back() - rows.index.front() + 1 == count;
   const Tensor index = together ? Tensor() : torch::tensor(rows.index, torch::kInt64).to(x.device());
   const Tensor chosen = together ? x.narrow(0, rows.index.front(), count) : x.index_select(0, index);
-  const Tensor added = apply(work, layer, chosen, multipliers);
+  const Tensor added = inside(apply(work, layer, chosen, multipliers), rows.regions);
   if (!y.defined()) {
     Shape shape = added.sizes().vec();
     shape[0] = batch;
@@ -108,6 +154,16 @@ void add_work(Tensor& y, const Work& work, const Layer& layer, const Tensor& x) 
     y.narrow(0, rows.index.front(), count).add_(added);
   else
     y.index_add_(0, index, added);
+}
+
+LoraTerms terms_everywhere(LoraTerms terms) {
+  for (LoraTerm& term : terms) term.region = nullptr;
+  return terms;
+}
+
+Region nowhere_like(const std::vector<std::vector<Region>>& regions) {
+  const auto any = std::ranges::find_if(regions, [](const auto& of_row) { return !of_row.empty(); });
+  return std::make_shared<const RegionMask>(torch::zeros_like(any->front()->mask()));
 }
 
 }  // namespace
@@ -122,6 +178,34 @@ RunTimeTerm run_time_term(const Layer& layer, std::vector<LoraTerms> rows) {
     for (const Work& work : works) add_work(y, work, layer, x);
     return y;
   };
+}
+
+LayerVariants run_time_variants(const Layer& layer, const std::vector<LoraTerms>& rows, const std::vector<std::vector<Region>>& regions) {
+  std::vector<std::vector<RegionPart>> parts;  // of each row
+  size_t most = 0;
+  for (const auto& of_row : regions) {
+    parts.push_back(of_row.empty() ? std::vector<RegionPart>{{nullptr, {}}} : divide(of_row));
+    most = std::max(most, parts.back().size());
+  }
+  LayerVariants variants;
+  std::vector<std::vector<Region>> shares(most);  // of each variant and row; a row with fewer parts has no share in the rest
+  for (size_t v = 0; v < most; ++v) {
+    std::vector<LoraTerms> terms;
+    for (size_t row = 0; row < rows.size(); ++row) {
+      const bool there = v < parts[row].size();
+      terms.push_back(there ? terms_everywhere(terms_inside(rows[row], parts[row][v].inside)) : LoraTerms{});
+      shares[v].push_back(there ? parts[row][v].share : nowhere_like(regions));
+    }
+    const bool changes = std::ranges::any_of(terms, [](const LoraTerms& of_row) { return !of_row.empty(); });
+    variants.terms.push_back(changes ? run_time_term(layer, std::move(terms)) : RunTimeTerm());
+  }
+  variants.share = [shares = std::move(shares)](size_t v, const Tensor& asking) {
+    std::vector<Region> rows;
+    const auto each = asking.size(0) / static_cast<int64_t>(shares[v].size());
+    for (int64_t row = 0; row < asking.size(0); ++row) rows.push_back(shares[v][static_cast<size_t>(row / each)]);
+    return inside(torch::ones({asking.size(0), asking.size(1), 1}, asking.options()), rows);
+  };
+  return variants;
 }
 
 }  // namespace lorikeet

@@ -5,6 +5,22 @@
 
 namespace lorikeet {
 
+namespace {
+
+// Under LoRAs that work in a part of the picture the text says different things to different places: attention for each variant of keys and
+// values, blended at the queries. q: [B, T, D], context: [B, S, E] -> [B, T, D]
+Tensor attention_by_place(const Tensor& q, const Layer& k, const Layer& v, const Tensor& context, int64_t heads) {
+  const LayerVariants& variants = k.variants() ? *k.variants() : *v.variants();
+  Tensor y;
+  for (size_t i = 0; i < variants.terms.size(); ++i) {
+    const Tensor seen = attention(q, k.forward_variant(i, context), v.forward_variant(i, context), heads) * variants.share(i, q);
+    y = y.defined() ? y + seen : seen;
+  }
+  return y;
+}
+
+}  // namespace
+
 ResnetBlock::ResnetBlock(const Weights& w, int64_t in, int64_t out, int64_t time_width, int groups)
     : norm1_((w / "norm1").group_norm(in, groups, 1e-5)),
       conv1_((w / "conv1").conv2d(in, out, 3)),
@@ -26,6 +42,7 @@ TransformerBlock::Attention::Attention(const Weights& w, int64_t width, int64_t 
       heads(heads) {}
 
 Tensor TransformerBlock::Attention::operator()(const Tensor& x, const Tensor& context, const Tensor& residual) const {
+  if (k->variants() || v->variants()) return (*out)(attention_by_place((*q)(x), *k, *v, context, heads), residual);
   return (*out)(attention((*q)(x), (*k)(context), (*v)(context), heads), residual);
 }
 

@@ -169,11 +169,22 @@ Tensor Layer::norm(const Tensor& x, bool silu, const Tensor& shift) const {
              : layer_norm_with_gradients(x, now.weight, now.bias, geometry_.eps);
 }
 
-Tensor Layer::forward(const Tensor& x, const Tensor& residual) const {
+Tensor Layer::without_variants(const Tensor& x, const Tensor& residual) const {
   const bool is_packed = !live_ && (prepared_->linear || prepared_->conv2d);
   Tensor y = is_packed ? packed(x, residual) : unpacked(x);
   if (residual.defined() && !is_packed) y = y + residual;
   for (const auto& term : terms_) y = y + term(*this, x);
+  return y;
+}
+
+Tensor Layer::forward(const Tensor& x, const Tensor& residual) const {
+  if (variants_) throw Error(ErrorKind::internal, "what " + path_ + " gives depends on the place that asks");
+  return without_variants(x, residual);
+}
+
+Tensor Layer::forward_variant(size_t i, const Tensor& x) const {
+  Tensor y = without_variants(x, {});
+  if (variants_ && variants_->terms[i]) y = y + variants_->terms[i](*this, x);
   return y;
 }
 

@@ -41,6 +41,13 @@ struct LiveWeight {
   Tensor weight, bias;  // of the base's shapes; bias may be undefined
 };
 
+// A layer that answers differently to different places of the picture: keys and values of the text under LoRAs that work in a part of the
+// picture only. Attention is computed once for each variant, and the results are blended at the places that ask.
+struct LayerVariants {
+  std::vector<RunTimeTerm> terms;                                        // what each adds to the output; empty: nothing
+  std::function<Tensor(size_t variant, const Tensor& asking)> share;     // asking: [B, T, D] -> [B or 1, T, 1], in its dtype; sum to 1
+};
+
 class Layer {
  public:
   // weight: linear [out, in], conv2d [out, in, kh, kw], norms [C], embedding [N, D]; bias: [out] or undefined; any floating dtype, on the CPU.
@@ -87,6 +94,12 @@ class Layer {
   void set_run_time_terms(std::vector<RunTimeTerm> terms) { terms_ = std::move(terms); }
   const std::vector<RunTimeTerm>& run_time_terms() const { return terms_; }
 
+  // Null: none. Meanwhile forward() throws Error{internal}: only those who know of variants can use the layer.
+  void set_variants(std::shared_ptr<const LayerVariants> variants) { variants_ = std::move(variants); }
+  const LayerVariants* variants() const { return variants_.get(); }
+  // forward() as variant i has it; without variants forward() itself.
+  Tensor forward_variant(size_t i, const Tensor& x) const;
+
  private:
   struct Prepared;  // weight and bias in the compute dtype, on the device, packed for the fast path
   void prepare(const Tensor& weight, const Tensor& bias);
@@ -95,6 +108,7 @@ class Layer {
   Tensor packed(const Tensor& x, const Tensor& residual) const;
   Tensor unpacked(const Tensor& x) const;
   Tensor norm(const Tensor& x, bool silu, const Tensor& shift) const;
+  Tensor without_variants(const Tensor& x, const Tensor& residual) const;
 
   std::string path_;
   LayerGeometry geometry_;
@@ -104,6 +118,7 @@ class Layer {
   bool merged_ = false;
   std::vector<RunTimeTerm> terms_;
   std::function<LiveWeight()> live_;
+  std::shared_ptr<const LayerVariants> variants_;
 };
 
 // Keyed by path; the first part names the component: "unet.", "text_encoder.", "text_encoder_2.", "vae.".

@@ -1,9 +1,8 @@
-// Tags such as <lora:name:0.8> in a prompt: found, taken out of the text, and read. As in AUTOMATIC1111's webui.
+// Tags such as <lora:name:0.8> in a prompt: found, taken out of the text, and cut into their arguments. As in AUTOMATIC1111's webui.
+// What the arguments of a LoRA mean: lora_tag.h.
 // Tags are removed before anything else reads the prompt, so that "[<lora:a:1>:0.5]" schedules nothing of the tag.
 #pragma once
-#include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,17 +26,5 @@ struct TaggedPrompt {
 };
 
 TaggedPrompt take_extra_networks(std::string_view prompt);
-
-// <lora:name:te:unet:dyn>, each behind the name optional, or named: te=, unet=, dyn=.
-struct LoraTag {
-  std::string name;                  // as written: a file's stem, a path, an alias or a hash
-  double te = 1, unet = 1;           // multipliers of the text encoders' and the U-Net's part; unet is te when not given
-  std::optional<int64_t> dyn;        // use the first so many ranks
-  std::vector<std::string> ignored;  // named arguments that no one knows ("foo=bar"), for the report
-  bool finite() const;               // neither multiplier is "nan" or "inf", which Python's float() reads; the caller refuses those
-};
-
-// Throws Error{bad_input} that shows the tag: no name, a multiplier that is no number, a rank that is no whole number.
-LoraTag parse_lora_tag(const ExtraNetworkTag& tag);
 
 }  // namespace lorikeet

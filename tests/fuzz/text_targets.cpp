@@ -23,7 +23,7 @@ int fuzz_request(const uint8_t* data, size_t size) {
 }
 
 std::vector<std::string> prompt_seeds() {
-  std::vector<std::string> seeds;
+  std::vector<std::string> seeds{"<lora:a:0@0,1@0.5;0.5@1:2:4:lbw=1,0,MIDD:step=2-4><lora:b:1:x=0-0.5:y=0.2-1:mask=left.png:start=0.5:stop=9:hr=0@1,1@3>"};
   for (const std::string& file : golden_seeds({"prompts/attention.json", "prompts/schedules.json", "prompts/extra_networks.json", "prompts/and.json"})) {
     const auto golden = nlohmann::json::parse(file);
     for (const auto& one : golden.at("cases")) seeds.push_back(one.at("input").get<std::string>());

@@ -97,6 +97,7 @@ TEST(PlotAxis, LabelsAreShort) {
   EXPECT_EQ(value_label("0.30000000000000004"), "0.3");
   EXPECT_EQ(value_label("<lora:neon:{m}> <lora:pixel:{m}>"), "neon + pixel");
   EXPECT_EQ(value_label("<lora:neon:0.5>"), "neon 0.5");
+  EXPECT_EQ(value_label("<lora:neon:0:1:x=0-0.5><lora:pixel:lbw=MIDD>"), "neon 0:1 x=0-0.5 + pixel lbw=MIDD");
   EXPECT_EQ(value_label(" a cat <lora:neon:1>"), "a cat <lora:neon:1>");
 }
 
@@ -105,6 +106,7 @@ TEST(Plot, ALoraAxisChangesItsTagOrAddsOne) {
             (Texts{"a house <lora:neon:0.5> at night", "a house <lora:neon:1> at night"}));
   EXPECT_EQ(prompts_of(plot("a house", {"lora:neon=0.5"})), (Texts{"a house<lora:neon:0.5>"}));
   EXPECT_EQ(prompts_of(plot("<lora:a:1:0.2:8>x<lora:b:1><lora:a:3>", {"lora:a=0.5"})), (Texts{"<lora:a:0.5:0.5:8>x<lora:b:1>"}));
+  EXPECT_EQ(prompts_of(plot("<lora:a:1:te=2:lbw=MIDD:x=0-0.5>", {"lora:a=0.5"})), (Texts{"<lora:a:0.5:lbw=MIDD:x=0-0.5>"}));
 }
 
 TEST(Plot, SearchAndReplaceReachesAllPrompts) {

@@ -148,6 +148,26 @@ TEST(LoraApplier, dyn_keeps_the_first_ranks) {
   applier.clear();
 }
 
+TEST(LoraApplier, block_weights_multiply_and_zero_leaves_the_base) {
+  LoraApplier applier(sd1());
+  const auto lora = loaded("b1_locon_sd1");
+  const auto blocks = std::make_shared<const BlockWeights>(BlockWeights::parse("0,1,1,0.5,1,1,1,0,1,1,1,1,1,1,1,1,0.25"));
+  applier.merge({{lora, 1, 0.8, {}, blocks}});
+  int merged = 0, base = 0;
+  for (const auto& [path, adapter] : lora->adapters) {
+    const Layer& layer = *sd1().at(path);
+    const double weight = blocks->at(path);
+    EXPECT_EQ(layer.is_merged(), weight != 0) << path;
+    (weight != 0 ? merged : base) += 1;
+    if (weight == 0) continue;
+    const Tensor x = input_for(layer, 1), wanted = merged_output(layer, {{adapter, 0.8 * weight}}, x);
+    EXPECT_LE(relative_error(layer.forward(x), wanted), 1e-5) << path;
+  }
+  EXPECT_GT(merged, 20);
+  EXPECT_GT(base, 20);
+  applier.clear();
+}
+
 // A1111's order: each change is computed from the weight as the ones before left it.
 TEST(MergedLayer, is_sequential_for_kinds_that_depend_on_the_weight) {
   const auto ia3 = loaded("f8_ia3_sd1"), lora = loaded("a2_kohya_rank8_fp32_sd1");

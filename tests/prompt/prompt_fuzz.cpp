@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "prompt/attention.h"
 #include "prompt/composition.h"
-#include "prompt/extra_networks.h"
+#include "prompt/lora_tag.h"
 #include "prompt/schedule.h"
 #include "prompt/tokenizer.h"
 

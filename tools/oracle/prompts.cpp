@@ -10,7 +10,7 @@
 #include "prompt/chunks.h"
 #include "prompt/composition.h"
 #include "prompt/conditioning.h"
-#include "prompt/extra_networks.h"
+#include "prompt/lora_tag.h"
 #include "prompt/schedule.h"
 #include "prompt/tokenizer.h"
 
@@ -86,11 +86,18 @@ bool same_number(double found, const json& wanted) {
   return found == (wanted == "inf" ? INFINITY : -INFINITY);
 }
 
+// The reference passes over arguments that it does not know; Lorikeet refuses them.
+ExtraNetworkTag without_unknown(ExtraNetworkTag tag) {
+  const auto known = lora_arguments();
+  std::erase_if(tag.named, [&](const auto& argument) { return std::find(known.begin(), known.end(), argument.first) == known.end(); });
+  return tag;
+}
+
 bool activation_agrees(const std::vector<ExtraNetworkTag>& tags, const json& one) {
   std::vector<LoraTag> loras;
   try {
     for (const auto& tag : tags) {
-      if (tag.type == "lora") loras.push_back(parse_lora_tag(tag));  // the reference ran without the extension that reads <lyco:>
+      if (tag.type == "lora") loras.push_back(parse_lora_tag(without_unknown(tag)));  // the reference ran without the extension that reads <lyco:>
     }
   } catch (const Error&) {
     return one.contains("lora_activation_error");
@@ -99,8 +106,8 @@ bool activation_agrees(const std::vector<ExtraNetworkTag>& tags, const json& one
   for (size_t i = 0; i < loras.size(); ++i) {
     const auto& wanted = one.at("lora_activation")[i];
     const bool same_dyn = wanted.at("dyn").is_null() ? !loras[i].dyn : loras[i].dyn == wanted.at("dyn").get<int64_t>();
-    if (loras[i].name != wanted.at("name") || !same_number(loras[i].te, wanted.at("te")) ||
-        !same_number(loras[i].unet, wanted.at("unet")) || !same_dyn)
+    if (loras[i].name != wanted.at("name") || !same_number(loras[i].te.first(), wanted.at("te")) ||
+        !same_number(loras[i].unet.first(), wanted.at("unet")) || !same_dyn)
       return false;
   }
   return true;
