@@ -51,7 +51,7 @@ class Library {
   LibraryCard edit(ModelKind kind, std::string_view name, const LibraryEdit& change);
 
   // The picture that stands for the model: NAME.preview.EXT, NAME.EXT (png, jpg, jpeg, webp, gif), else one within the file. Nothing when there is
-  // none. width_px > 0 gives it in that width as JPEG where it is wider and can be decoded; these are kept in the data folder.
+  // none. width_px > 0 gives it in that width (rounded up to 64, 128, … 1024) as JPEG where it is wider and can be decoded; kept in the data folder.
   // Error{not_found}: no such model.
   std::optional<PreviewFile> preview(ModelKind kind, std::string_view name, int width_px = 0) const;
   // Writes NAME.preview.png: the bytes themselves where they are a PNG, else the picture as PNG with its text. Error: not_found, bad_input

@@ -20,6 +20,9 @@ nlohmann::json json_of(const LibraryItem& item);  // the card's keys and the det
 nlohmann::json json_of(const LibraryPage& page);
 nlohmann::json json_of(const LoraFit& fit);
 
+// The inverse of json_of(card), as far as the object goes; what it lacks or has in another type stays empty.
+LibraryCard card_from_json(const nlohmann::json& object);
+
 // Error{bad_input}: no object, an unknown key, a wrong type. null stands for "none".
 LibraryEdit edit_from_json(const nlohmann::json& object);
 

@@ -26,9 +26,10 @@ const std::map<std::string, std::set<std::string>> kArrows{
     {"model", {"nn", "sampling"}},
     {"workshop", {"lora", "model"}},
     {"prompt", {"model"}},
+    {"library", {"prompt", "workshop"}},
     {"generate", {"prompt", "lora"}},
     {"training", {"prompt", "lora"}},
-    {"cli", {"generate", "training", "workshop"}},
+    {"cli", {"generate", "library", "training", "workshop"}},
 };
 
 // What lies outside of src/: `lorikeet bench` runs the benchmarks of bench/.
