@@ -32,12 +32,12 @@ std::vector<NamedFile> name_files(std::vector<ModelFile> files) {
   for (const auto& [name, same] : by_name) {
     if (same.size() == 1) continue;
     const size_t first = winner(named, same);
+    const auto with_extension = [&](size_t i) { return name + valid_utf8(named[i].file.path.extension().string()); };
+    taken.insert(with_extension(first));
     for (const size_t i : same) {
       if (i == first) continue;
-      std::string with_extension = name + valid_utf8(named[i].file.path.extension().string());
-      named[i].shown = taken.insert(with_extension).second;
-      if (is_safetensors(named[i].file) && is_safetensors(named[first].file)) named[i].shown = false;
-      named[i].name = std::move(with_extension);
+      named[i].name = with_extension(i);
+      named[i].shown = taken.insert(named[i].name).second;
     }
   }
   return named;

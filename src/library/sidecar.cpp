@@ -102,11 +102,11 @@ void read_manager(const json& entry, Sidecar& sidecar) {
 
 std::string read_text(const fs::path& path) {
   std::error_code code;
-  if (!fs::is_regular_file(path, code)) throw Error(ErrorKind::bad_input, path.filename().string() + " is not a file");
-  if (fs::file_size(path, code) > kMostBytes) throw Error(ErrorKind::bad_input, path.filename().string() + " is too large");
+  if (!fs::is_regular_file(path, code)) throw Error(ErrorKind::bad_input, "it is no file");
+  if (fs::file_size(path, code) > kMostBytes) throw Error(ErrorKind::bad_input, "it is too large");
   std::ifstream in(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in && !in.eof()) throw Error(ErrorKind::io, path.filename().string() + " cannot be read");
+  if (!in && !in.eof()) throw Error(ErrorKind::io, "the disk or the system refuses");
   return text;
 }
 
@@ -114,11 +114,11 @@ void read_json(const fs::path& path, Sidecar& sidecar, void (*read)(const json&,
   if (path.empty()) return;
   try {
     const json object = json::parse(read_text(path), limit_json_depth, false);
-    if (!object.is_object()) throw Error(ErrorKind::bad_input, path.filename().string() + " is no JSON object");
+    if (!object.is_object()) throw Error(ErrorKind::bad_input, "it is no JSON object");
     read(object, sidecar);
   } catch (const std::exception& error) {  // nlohmann's too; and one bad file is a line of the details, not their end
     const auto* known = dynamic_cast<const Error*>(&error);
-    sidecar.faults.push_back(valid_utf8(known ? known->message() : path.filename().string() + " cannot be read: " + error.what()));
+    sidecar.faults.push_back(valid_utf8(path.filename().string() + " cannot be read: " + (known ? known->message() : error.what())));
   }
 }
 
@@ -180,7 +180,7 @@ Sidecar read_sidecars(const SidecarFiles& files) {
   try {
     sidecar.description = valid_utf8(trim(read_text(files.description)));
   } catch (const Error& error) {
-    sidecar.faults.push_back(error.message());
+    sidecar.faults.push_back(valid_utf8(files.description.filename().string() + " cannot be read: " + error.message()));
   }
   return sidecar;
 }
