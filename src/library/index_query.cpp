@@ -126,15 +126,13 @@ LibraryPage Index::list(const LibraryQuery& query) {
   return reading([&](Database& database) {
     LibraryPage page;
     const ReadTransaction one_state(database);
-    Statement count(database, "SELECT count(*) FROM items i WHERE " + where.sql);
-    where.bind(count);
-    if (count.step()) page.total = count.integer(0);
+    // All ids once: their number is the total, and a search that has to look into every text does so only once.
     page.offset = query.offset;
-    Statement select(database, "SELECT i.id FROM items i WHERE " + where.sql + order_of(query) + " LIMIT " + std::to_string(query.limit) +
-                                   " OFFSET " + std::to_string(query.offset));
+    Statement select(database, "SELECT i.id FROM items i WHERE " + where.sql + order_of(query));
     where.bind(select);
     Statement card(database, "SELECT " + std::string(kCardColumns) + " FROM items i WHERE i.id = ?1");
-    while (select.step()) {
+    for (; select.step(); ++page.total) {
+      if (page.total < query.offset || page.total >= query.offset + query.limit) continue;
       card.bind(1, select.integer(0));
       if (card.step()) page.items.push_back(read_row(card).card);
       card.reset();

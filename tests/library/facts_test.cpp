@@ -29,6 +29,16 @@ TEST_F(Facts, OfALoraComeFromItsHeaderAlone) {
   EXPECT_EQ(facts.dtype, "F16");
 }
 
+TEST_F(Facts, CaptionsThatAreSentencesGiveTheirWords) {
+  write_lora(folder_ / "fox.safetensors",
+             {.metadata = {{"ss_tag_frequency", R"({"1_a": {"a red fox in the deep snow": 2, "the red fox sleeps under a tree": 3}})"}}});
+  write_lora(folder_ / "cat.safetensors", {.metadata = {{"ss_tag_frequency", R"({"1_a": {"red cat": 2}, "2_b": {"red cat ": 3, "hat": 1}})"}}});
+  using Tags = std::vector<std::pair<std::string, int64_t>>;
+  EXPECT_EQ(read(ModelKind::lora, "fox.safetensors").lora->tags,
+            (Tags{{"fox", 5}, {"red", 5}, {"the", 5}, {"sleeps", 3}, {"tree", 3}, {"under", 3}, {"deep", 2}, {"snow", 2}}));
+  EXPECT_EQ(read(ModelKind::lora, "cat.safetensors").lora->tags, (Tags{{"red cat", 5}, {"hat", 1}}));
+}
+
 TEST_F(Facts, OfACheckpointAreItsFamilyAndPrecision) {
   for (const char* family : {"sd1", "sd2", "sdxl"}) {
     const TinyModel model = tiny_model(family);
