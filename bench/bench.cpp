@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/torch_cuda.h"
 #include "generate/engine.h"
 #include "generate/latents.h"
 #include "io/tensor_file.h"

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #endif
 
+#include "base/torch_cuda.h"
 #include "lora/adapter.h"
 #include "model/networks.h"
 #include "training/optimizer.h"

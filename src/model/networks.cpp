@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/torch_cuda.h"
 
 namespace lorikeet {
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <thread>
 
+#include "base/torch_nn.h"
 #include "io/image.h"
 #include "painter/paint.h"
 
