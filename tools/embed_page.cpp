@@ -86,7 +86,7 @@ void write_source(const fs::path& folder, const std::string& path) {
     out << "constexpr unsigned char " << name << "[] = {";
     for (size_t i = 0; i < packed.size(); ++i) out << (i % 32 ? "" : "\n") << int(static_cast<unsigned char>(packed[i])) << ',';
     out << "};\n";
-    table += "    {\"/" + file.generic_string() + "\", \"" + std::string(type_of(file)) + "\", " + name + ", \"\\\"" + etag_of(data) + "\\\"\"},\n";
+    table += "    {\"/" + file.generic_string() + "\", \"" + std::string(type_of(file)) + "\", " + name + ", \"" + etag_of(data) + "\"},\n";
   }
   out << "constexpr PageFile kFiles[] = {\n" << table << "};\n}  // namespace\n\nstd::span<const PageFile> page_files() { return kFiles; }\n\n}  // namespace lorikeet\n";
   if (!out.flush()) throw std::runtime_error("cannot write " + path);

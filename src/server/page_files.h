@@ -1,4 +1,4 @@
-// The page as the build packed it: the files of web/, gzip-compressed, inside the program. tools/embed_page.cpp writes the definition.
+// The page's files, part of the program: made from web/dist when the page is built.
 #pragma once
 #include <span>
 #include <string_view>
@@ -6,13 +6,10 @@
 namespace lorikeet {
 
 struct PageFile {
-  std::string_view path;          // "/index.html", "/assets/index-B1x2.js"; names in /assets/ change with their content
-  std::string_view content_type;  // with its charset
-  std::span<const unsigned char> gzip;
-  std::string_view etag;  // in quotes, as the header has it; changes with the content
+  std::string_view path, content_type;  // "/index.html", "text/html; charset=utf-8"
+  std::span<const unsigned char> gzip;  // its bytes, compressed
+  std::string_view etag;                // without quotes
 };
-
-// Sorted by path. "/index.html" is among them.
 std::span<const PageFile> page_files();
 
 }  // namespace lorikeet

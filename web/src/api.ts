@@ -1,6 +1,6 @@
 // All that the page says to the server: one function a route, and the stream of events.
 import type {
-  ApiErrorBody, Card, CardDetails, CardPage, DatasetPicture, Job, JobKind, Kind, MadePicture, PictureInfo, Schema, Status, Values,
+  ApiErrorBody, Card, CardDetails, CardPage, DatasetPicture, Job, JobId, JobKind, Kind, MadePicture, PictureInfo, Schema, Status, Values,
 } from './types'
 
 const root = '/api/v1'
@@ -82,14 +82,14 @@ export const previewUrl = (kind: Kind, card: Card, width = 256) =>
   address(`/library/${kind}/preview`, { name: card.name, v: card.preview_version, width })
 export const setPreview = (kind: Kind, name: string, image: string) => post<void>(`/library/${kind}/preview`, { image }, { name })
 export const makePreview = (kind: Kind, name: string, request: Values) =>
-  post<{ id: string }>(`/library/${kind}/preview`, { make: true, ...request }, { name })
+  post<{ id: JobId }>(`/library/${kind}/preview`, { make: true, ...request }, { name })
 
-export const startJob = (kind: JobKind, request: Values, title?: string) => post<{ id: string; position: number }>('/jobs', { kind, request, title })
+export const startJob = (kind: JobKind, request: Values, title?: string) => post<{ id: JobId; position: number }>('/jobs', { kind, request, title })
 export const jobs = (limit = 60) => get<{ jobs: Job[] }>('/jobs', { limit }).then((answer) => answer.jobs)
-export const job = (id: string) => get<Job>(`/jobs/${id}`)
-export const jobAction = (id: string, action: 'cancel' | 'skip' | 'pause' | 'resume') => post<void>(`/jobs/${id}/${action}`)
-export const setPriority = (id: string, priority: number) => post<void>(`/jobs/${id}/priority`, { priority })
-export const forgetJob = (id: string) => remove(`/jobs/${id}`)
+export const job = (id: JobId) => get<Job>(`/jobs/${id}`)
+export const jobAction = (id: JobId, action: 'cancel' | 'skip' | 'pause' | 'resume') => post<void>(`/jobs/${id}/${action}`)
+export const setPriority = (id: JobId, priority: number) => post<void>(`/jobs/${id}/priority`, { priority })
+export const forgetJob = (id: JobId) => remove(`/jobs/${id}`)
 
 export const pictures = (offset: number, limit: number) => get<{ total: number; items: MadePicture[] }>('/pictures', { offset, limit })
 export const deletePicture = (id: string) => remove('/pictures/file', { id })

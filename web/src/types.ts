@@ -145,8 +145,10 @@ export interface JobResult {
   data?: unknown
 }
 
+export type JobId = number
+
 export interface Job {
-  id: string
+  id: JobId
   kind: JobKind
   title: string
   state: JobState

@@ -1,15 +1,13 @@
 // The queue as this page knows it, kept up to date by the server's events.
 import * as api from '../api'
-import type { Job, JobKind, Values } from '../types'
+import type { Job, JobId, JobKind, Values } from '../types'
 import { app, complain } from './app.svelte'
 
 export const queue = $state({ jobs: [] as Job[] })
 
 export const isOpen = (job: Job) => job.state === 'waiting' || job.state === 'running' || job.state === 'paused'
 
-const finishers = new Map<string, ((job: Job) => void)[]>()
-
-export function findJob(id: string | undefined): Job | undefined {
+export function findJob(id: JobId | null | undefined): Job | undefined {
   return queue.jobs.find((job) => job.id === id)
 }
 
@@ -36,8 +34,6 @@ async function onJob(news: Job): Promise<void> {
   if (isOpen(news) || (before && !isOpen(before))) return
   try {
     const whole = takeIn(await api.job(news.id))
-    finishers.get(news.id)?.forEach((act) => act(whole))
-    finishers.delete(news.id)
     finishedListeners.forEach((act) => act(whole))
   } catch (error) {
     complain(error)
@@ -50,13 +46,13 @@ export function onFinished(act: (job: Job) => void): () => void {
   return () => finishedListeners.delete(act)
 }
 
-export async function start(kind: JobKind, request: Values, title?: string): Promise<string> {
+export async function start(kind: JobKind, request: Values, title?: string): Promise<JobId> {
   const { id } = await api.startJob(kind, request, title)
   await refresh(id)
   return id
 }
 
-export async function refresh(id: string): Promise<void> {
+export async function refresh(id: JobId): Promise<void> {
   await onJob(await api.job(id))
 }
 
@@ -70,7 +66,7 @@ export async function loadJobs(): Promise<void> {
   }
 }
 
-export async function act(id: string, action: 'cancel' | 'skip' | 'pause' | 'resume'): Promise<void> {
+export async function act(id: JobId, action: 'cancel' | 'skip' | 'pause' | 'resume'): Promise<void> {
   try {
     await api.jobAction(id, action)
     await refresh(id)
