@@ -7,6 +7,7 @@
 #include "generate/engine.h"
 #include "generate/latents.h"
 #include "io/tensor_file.h"
+#include "library.h"
 #include "lora/apply.h"
 #include "model/fresh_weights.h"
 #include "training.h"
@@ -107,6 +108,8 @@ class Bench {
 
   std::vector<BenchRow> run() {
     if (options_.threads > 0) torch::set_num_threads(options_.threads);
+    library();
+    if (options_.only.starts_with("library")) return rows_;
     const Device device = plan_compute(options_.device, "auto").unet.device;
     rates_["f32"] = matrix_rate(torch::kFloat32, device);
     add("matrix rate f32 (libtorch)", rates_["f32"], "GFLOP/s");
@@ -155,6 +158,13 @@ class Bench {
     timed("text encoder, 77 tokens,", "f32", work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
     if (wanted("LoRA load change un-merge merge and un-merge run-time overhead")) loras(*engine, precision);
     add("peak memory so far " + precision, static_cast<double>(peak_memory_mb()), "MB");
+  }
+
+  void library() {
+#ifdef LORIKEET_LIBRARY
+    if (!options_.only.empty() && !options_.only.starts_with("library")) return;
+    measure_library(bench_folder() / "library", [&](const std::string& name, double value, const std::string& unit) { add(name, value, unit); });
+#endif
   }
 
   // Before everything else, so that the memory is that of training alone.

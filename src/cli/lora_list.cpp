@@ -3,12 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
-#include "base/error.h"
 #include "base/text.h"
-#include "cli/lora_summary.h"
+#include "workshop/lora_summary.h"
 #include "cli/lora_verbs.h"
 #include "cli/options.h"
-#include "lora/file.h"
+#include "library/facts.h"
 
 namespace lorikeet {
 
@@ -22,7 +21,7 @@ struct Row {
   ModelFile file;
   uintmax_t bytes = 0;
   std::optional<LoraSummary> summary;
-  std::string fault;
+  std::string fault;  // one bad file is a line of the list, not its end
 };
 
 std::vector<Row> read_rows(const ModelFolders& folders) {
@@ -31,11 +30,9 @@ std::vector<Row> read_rows(const ModelFolders& folders) {
     Row row{file, 0, std::nullopt, {}};
     std::error_code code;
     row.bytes = std::filesystem::file_size(file.path, code);
-    try {
-      row.summary = LoraFile::open(file.path)->summary();
-    } catch (const Error& error) {
-      row.fault = error.message();  // one bad file is a line of the list, not its end
-    }
+    FileFacts facts = read_facts(file);
+    row.summary = std::move(facts.lora);
+    row.fault = std::move(facts.error);
     rows.push_back(std::move(row));
   }
   return rows;

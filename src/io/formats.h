@@ -25,6 +25,10 @@ bool looks_like_safetensors(std::string_view bytes);
 std::shared_ptr<const TensorFile> parse_safetensors(std::shared_ptr<const MappedFile> file);
 // The size of the header with its 8 bytes of length: where the tensors begin. Throws Error{bad_input}.
 size_t safetensors_data_begin(std::string_view bytes);
+// The same from the file's first 8 bytes or more.
+size_t safetensors_data_begin(std::string_view beginning, uint64_t file_size);
+// Without the file: `header` is the JSON behind the length. Its tensors cannot be read (Error{internal}).
+std::shared_ptr<const TensorFile> parse_safetensors_header(std::filesystem::path path, std::string_view header, uint64_t file_size);
 
 bool looks_like_torch_zip(std::string_view bytes);
 std::shared_ptr<const TensorFile> parse_torch_zip(std::shared_ptr<const MappedFile> file);

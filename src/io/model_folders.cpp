@@ -88,6 +88,7 @@ struct Walk {
   fs::path top;
   std::set<fs::path> seen;  // real paths: links may run in circles
   std::vector<ModelFile> files;
+  std::vector<std::string> faults;
 
   void add(const fs::path& at, const fs::path& path) {
     fs::path below = at.lexically_relative(top);
@@ -98,27 +99,37 @@ struct Walk {
   void walk(const fs::path& folder, int depth) {
     if (depth > kMostDepth || !seen.insert(real(folder)).second) return;
     std::error_code code;
-    for (fs::directory_iterator it(folder, fs::directory_options::skip_permission_denied, code), end; !code && it != end;
-         it.increment(code)) {
+    for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
       const fs::path& path = it->path();
       if (path.filename().string().starts_with('.')) continue;
-      if (is_folder(path)) {
+      std::error_code missing;
+      const fs::file_status status = it->status(missing);
+      if (fs::is_directory(status)) {
         const auto model = only_vae_beside ? std::nullopt : folder_as_model(kind, path);
         model ? add(path, *model) : walk(path, depth + 1);
-      } else if (is_file(path) && (has_extension(kind, path) || (kind == ModelKind::embedding && is_embedding_picture(path)))) {
-        const bool vae = is_vae_beside(path);
-        if (only_vae_beside ? vae : kind != ModelKind::checkpoint || !vae) add(path, path);
+      } else if (fs::is_regular_file(status)) {
+        add_file(path);
+      } else if (has_extension(kind, path) && it->is_symlink(missing)) {
+        faults.push_back(path.string() + " is a link to nothing");
       }
     }
+    if (code) faults.push_back("the folder " + folder.string() + " cannot be read: " + code.message());
+  }
+
+  void add_file(const fs::path& path) {
+    if (!has_extension(kind, path) && !(kind == ModelKind::embedding && is_embedding_picture(path))) return;
+    const bool vae = is_vae_beside(path);
+    if (only_vae_beside ? vae : kind != ModelKind::checkpoint || !vae) add(path, path);
   }
 };
 
-void append(std::vector<ModelFile>& to, ModelKind kind, const fs::path& place, bool only_vae_beside) {
-  Walk walk{kind, only_vae_beside, place, {}, {}};
+void append(std::vector<ModelFile>& to, std::vector<std::string>* faults, ModelKind kind, const fs::path& place, bool only_vae_beside) {
+  Walk walk{kind, only_vae_beside, place, {}, {}, {}};
   walk.walk(place, 0);
   std::sort(walk.files.begin(), walk.files.end(),
             [](const auto& a, const auto& b) { return std::tie(a.name, a.path) < std::tie(b.name, b.path); });
   to.insert(to.end(), walk.files.begin(), walk.files.end());
+  if (faults) faults->insert(faults->end(), walk.faults.begin(), walk.faults.end());
 }
 
 std::string with_extension(const ModelFile& file) { return is_folder(file.path) ? file.name : file.name + file.path.extension().string(); }
@@ -199,11 +210,11 @@ const std::vector<fs::path>& ModelFolders::places(ModelKind kind) const {
   return found == places_.end() ? none : found->second;
 }
 
-std::vector<ModelFile> ModelFolders::list(ModelKind kind) const {
+std::vector<ModelFile> ModelFolders::list(ModelKind kind, std::vector<std::string>* faults) const {
   std::vector<ModelFile> files;
-  for (const fs::path& place : places(kind)) append(files, kind, place, false);
+  for (const fs::path& place : places(kind)) append(files, faults, kind, place, false);
   if (kind == ModelKind::vae)
-    for (const fs::path& place : places(ModelKind::checkpoint)) append(files, kind, place, true);
+    for (const fs::path& place : places(ModelKind::checkpoint)) append(files, nullptr, kind, place, true);
   return files;
 }
 

@@ -40,8 +40,8 @@ class ModelFolders {
 
   // All files of a kind, folders in their order, names sorted. Sub-folders are searched, hidden ones are not. Reads the disk each time.
   // A folder in diffusers' layout is one checkpoint; a folder with adapter_config.json (PEFT) is one LoRA; *.vae.* beside a checkpoint is a
-  // VAE.
-  std::vector<ModelFile> list(ModelKind kind) const;
+  // VAE. `faults` gains a line for each folder that cannot be read and each link to nothing.
+  std::vector<ModelFile> list(ModelKind kind, std::vector<std::string>* faults = nullptr) const;
 
   // What `name` means: "name", "name.ext", "folder/name", a LoRA's ss_output_name, or a hash (10 or 64 digits: of the file; 12 or 64:
   // AutoV3). Exact case before any case, names before aliases before hashes (computed only when nothing else fits). Several files of one

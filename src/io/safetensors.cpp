@@ -18,13 +18,14 @@ constexpr const char* kDamaged = "the file is damaged; download it again";
 
 [[noreturn]] void fail(const std::string& message, const std::string& hint = kDamaged) { throw Error(ErrorKind::bad_input, message, hint); }
 
-uint64_t header_bytes(std::string_view bytes) {
+// `bytes`: the file's first 8, or more.
+uint64_t header_bytes(std::string_view bytes, uint64_t file_size) {
   if (bytes.size() < 8) fail("the file is too short for safetensors: " + std::to_string(bytes.size()) + " bytes");
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
   if (length > kMostHeaderBytes) fail("the header's length is given as " + std::to_string(length) + " bytes, more than any real file has");
-  if (length > bytes.size() - 8) {
-    fail("the file ends within its header: " + std::to_string(length - (bytes.size() - 8)) + " bytes are missing",
+  if (length > file_size - 8) {
+    fail("the file ends within its header: " + std::to_string(length - (file_size - 8)) + " bytes are missing",
          "the file is truncated; download it again");
   }
   return length;
@@ -197,21 +198,45 @@ bool looks_like_safetensors(std::string_view bytes) {
          (length <= kMostHeaderBytes || !is_valid_utf8(bytes.substr(0, 8)) || bytes.substr(0, 8).find('\0') != bytes.npos);
 }
 
-size_t safetensors_data_begin(std::string_view bytes) { return 8 + static_cast<size_t>(header_bytes(bytes)); }
+size_t safetensors_data_begin(std::string_view bytes) { return 8 + static_cast<size_t>(header_bytes(bytes, bytes.size())); }
+
+size_t safetensors_data_begin(std::string_view beginning, uint64_t file_size) {
+  return 8 + static_cast<size_t>(header_bytes(beginning, file_size));
+}
+
+namespace {
+
+// Checked as a whole. `data_size`: of all behind the header.
+HeaderReader read_header(std::string_view header, uint64_t data_size) {
+  HeaderReader reader;
+  nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
+  for (const auto& tensor : reader.tensors) check_size(tensor, checked_dtype(tensor));
+  check_layout(reader.tensors, data_size);
+  return reader;
+}
+
+}  // namespace
 
 std::shared_ptr<const TensorFile> parse_safetensors(std::shared_ptr<const MappedFile> file) {
   const size_t begin = safetensors_data_begin(file->bytes());
-  const std::string_view header = file->bytes().substr(8, begin - 8);
-  HeaderReader reader;
-  nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
+  HeaderReader reader = read_header(file->bytes().substr(8, begin - 8), file->size() - begin);
   std::map<std::string, TensorEntry> tensors;
-  for (const auto& tensor : reader.tensors) check_size(tensor, checked_dtype(tensor));
-  check_layout(reader.tensors, file->size() - begin);
   for (auto& tensor : reader.tensors) {
     const char* data = file->bytes().data() + begin + tensor.offsets[0];
     tensors.emplace(tensor.name, make_entry(file, data, checked_dtype(tensor), *tensor.shape));
   }
   return std::make_shared<TensorFile>(file->path(), FileFormat::safetensors, std::move(reader.metadata), std::move(tensors));
+}
+
+std::shared_ptr<const TensorFile> parse_safetensors_header(std::filesystem::path path, std::string_view header, uint64_t file_size) {
+  HeaderReader reader = read_header(header, file_size - 8 - header.size());
+  std::map<std::string, TensorEntry> tensors;
+  for (auto& tensor : reader.tensors) {
+    const StoredDtype& stored = checked_dtype(tensor);
+    const auto no_data = []() -> Tensor { throw Error(ErrorKind::internal, "only the header of this file was read"); };
+    tensors.emplace(std::move(tensor.name), TensorEntry{std::string(stored.name), stored.dtype, *std::move(tensor.shape), no_data});
+  }
+  return std::make_shared<TensorFile>(std::move(path), FileFormat::safetensors, std::move(reader.metadata), std::move(tensors));
 }
 
 }  // namespace lorikeet

@@ -1,13 +1,59 @@
 #include "io/tensor_file.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "io/formats.h"
 
 namespace lorikeet {
+namespace {
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+// Less than `size` bytes when the file ends before.
+std::string read_bytes(int fd, uint64_t offset, size_t size) {
+  std::string bytes(size, '\0');
+  size_t have = 0;
+  while (have < size) {
+    const ssize_t got = ::pread(fd, bytes.data() + have, size - have, static_cast<off_t>(offset + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error(ErrorKind::io, "cannot read the file: " + std::generic_category().message(errno));
+    if (got == 0) break;
+    have += static_cast<size_t>(got);
+  }
+  bytes.resize(have);
+  return bytes;
+}
+
+// Null when the file is no safetensors file, or none that can be opened: open() then says what is wrong.
+std::shared_ptr<const TensorFile> safetensors_header(const std::filesystem::path& path) {
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  struct stat status {};
+  if (file.fd < 0 || ::fstat(file.fd, &status) != 0 || !S_ISREG(status.st_mode)) return nullptr;
+  const auto size = static_cast<uint64_t>(status.st_size);
+  std::string beginning = read_bytes(file.fd, 0, std::min<uint64_t>(size, size_t{16} << 10));
+  if (!looks_like_safetensors(beginning)) return nullptr;
+  const size_t end = safetensors_data_begin(beginning, size);
+  if (end > beginning.size()) beginning += read_bytes(file.fd, beginning.size(), end - beginning.size());
+  if (beginning.size() < end) throw Error(ErrorKind::bad_input, "the file became shorter while it was read", "try again");
+  return parse_safetensors_header(path, std::string_view(beginning).substr(8, end - 8), size);
+}
+
+}  // namespace
 
 std::string_view name(FileFormat format) {
   for (const auto& row : tensor_formats()) {
@@ -21,6 +67,11 @@ TensorFile::TensorFile(std::filesystem::path path, FileFormat format, std::map<s
     : path_(std::move(path)), format_(format), metadata_(std::move(metadata)), tensors_(std::move(tensors)), unread_(std::move(unread)) {}
 
 std::shared_ptr<const TensorFile> TensorFile::open(const std::filesystem::path& path) { return parse(MappedFile::open(path)); }
+
+std::shared_ptr<const TensorFile> TensorFile::open_header(const std::filesystem::path& path) {
+  if (auto header = with_context("while reading " + path.string(), [&] { return safetensors_header(path); })) return header;
+  return open(path);
+}
 
 std::shared_ptr<const TensorFile> TensorFile::parse(std::shared_ptr<const MappedFile> file) {
   return with_context("while reading " + file->path().string(), [&]() -> std::shared_ptr<const TensorFile> {

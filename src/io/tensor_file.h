@@ -28,7 +28,10 @@ class TensorFile {
   // Recognises the format by content, never by name. Throws Error (not_found, io, bad_input: what is wrong with the file,
   // unsupported) naming the path. A picture, a text file, an empty file, a git-lfs pointer, an html page are named as such.
   static std::shared_ptr<const TensorFile> open(const std::filesystem::path& path);
-  // The same over bytes that are already at hand. The tensors keep `file` alive.
+  // The header alone: of a safetensors file neither data nor mapping stays, so that another program may cut or rewrite it meanwhile;
+  // read() of a tensor is Error{internal}. Other formats as open(). For looking through thousands of files. Same errors.
+  static std::shared_ptr<const TensorFile> open_header(const std::filesystem::path& path);
+  // As open(), over bytes that are already at hand. The tensors keep `file` alive.
   static std::shared_ptr<const TensorFile> parse(std::shared_ptr<const MappedFile> file);
 
   const std::filesystem::path& path() const { return path_; }

@@ -1,5 +1,6 @@
 // What a LoRA file's header tells about it: the family it is made for, kinds and ranks, trigger words.
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -74,16 +75,42 @@ std::string family_of_claim(std::string_view base, bool v2) {
   return holds(base, "sd_v1") || holds(base, "stable-diffusion-v1") ? "sd1" : "";
 }
 
+using TagCounts = std::map<std::string, int64_t>;
+
+// Captions that are sentences make "tags" that nobody looks for. A1111 (extensions-builtin/Lora/ui_edit_user_metadata.py) counts their words
+// instead: where tags have 16 letters on average, words of three letters and more.
+TagCounts words_of_sentences(const TagCounts& tags) {
+  constexpr size_t kSentence = 16, kShortest = 3;
+  size_t letters = 0;
+  for (const auto& [tag, count] : tags) letters += tag.size();
+  if (tags.empty() || letters < kSentence * tags.size()) return tags;
+  TagCounts words;
+  for (const auto& [tag, count] : tags) {
+    std::string word;
+    for (const char c : tag + " ") {
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte >= 0x80 || std::isalnum(byte) != 0 || c == '_') {
+        word += c;
+        continue;
+      }
+      if (word.size() >= kShortest) words[word] += count;
+      word.clear();
+    }
+  }
+  return words;
+}
+
 // {"10_fox": {"a red fox": 10, "snow": 4}, …}, summed over the folders.
 std::vector<std::pair<std::string, int64_t>> tag_frequency(const std::string& text) {
   constexpr size_t kMost = 50;
-  std::map<std::string, int64_t> counts;
+  TagCounts counts;
   const auto json = nlohmann::json::parse(text, nullptr, false);
   if (json.is_object())
     for (const auto& folder : json)
       if (folder.is_object())
         for (const auto& [tag, count] : folder.items())
           if (count.is_number()) counts[std::string(trim(tag))] += count.get<int64_t>();
+  counts = words_of_sentences(counts);
   std::vector<std::pair<std::string, int64_t>> tags(counts.begin(), counts.end());
   std::ranges::stable_sort(tags, [](const auto& a, const auto& b) { return a.second > b.second; });
   if (tags.size() > kMost) tags.resize(kMost);

@@ -26,9 +26,11 @@ const std::map<std::string, std::set<std::string>> kArrows{
     {"model", {"nn", "sampling"}},
     {"workshop", {"lora", "model"}},
     {"prompt", {"model"}},
+    {"library", {"prompt", "workshop"}},
     {"generate", {"prompt", "lora"}},
     {"training", {"prompt", "lora"}},
-    {"cli", {"generate", "training", "workshop"}},
+    {"server", {"generate", "library", "training"}},
+    {"cli", {"server"}},
 };
 
 // What lies outside of src/: `lorikeet bench` runs the benchmarks of bench/.
