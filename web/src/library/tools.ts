@@ -30,7 +30,7 @@ const rule = text('rule', 'Chooses each layer’s rank by its singular values: s
 export const tools: Tool[] = [
   {
     operation: 'info', label: 'Look into', help: 'What it changes and how much, block by block, with a map.',
-    inputs: 'one', multipliers: false, checkpoint: 'optional', output: '', fields: [yes('layers', 'A line for each layer.')],
+    inputs: 'one', multipliers: false, checkpoint: 'optional', output: '', fields: [],
   },
   {
     operation: 'check', label: 'Check', help: 'What of it fits a checkpoint, how strong it is there, and the largest sensible multiplier.',
