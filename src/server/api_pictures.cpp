@@ -5,10 +5,9 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "generate/infotext.h"
-#include "prompt/chunks.h"
-#include "prompt/extra_networks.h"
 #include "server/app.h"
 #include "server/job_kinds.h"
+#include "server/model_facts.h"
 #include "server/openapi.h"
 #include "server/picture_text.h"
 #include "server/problem.h"
@@ -19,6 +18,7 @@ namespace lorikeet {
 namespace {
 using nlohmann::json;
 constexpr int64_t kMostListed = 500;
+constexpr int64_t kChunkTokens = 75;  // CLIP's 77 without start and end
 
 int64_t number_in(const HttpRequest& request, const std::string& name, int64_t otherwise, int64_t least, int64_t most) {
   const std::string text = request.parameter(name);
@@ -84,7 +84,7 @@ HttpResponse tokens(App&, const HttpRequest& request) {
   const std::string text = members.text("text").value_or("");
   members.finish();
   if (text.size() > 200000) throw Error(ErrorKind::bad_input, "the text is too long to be a prompt");
-  const int64_t count = chunk_prompt(take_extra_networks(text).text).token_count;
+  const int64_t count = token_count(text);
   return json_response({{"count", count}, {"limit", std::max<int64_t>(1, (count + kChunkTokens - 1) / kChunkTokens) * kChunkTokens}});
 }
 

@@ -4,14 +4,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "io/fields_json.h"
-#include "sampling/sampler.h"
-#include "sampling/schedules.h"
 #include "server/app.h"
+#include "server/model_facts.h"
 #include "server/openapi.h"
 #include "server/problem.h"
 #include "server/routes.h"
-#include "training/config.h"
 
 namespace lorikeet {
 
@@ -21,18 +18,8 @@ using nlohmann::json;
 HttpResponse health(App&, const HttpRequest&) { return json_response({{"status", "ok"}}); }
 HttpResponse status(App& app, const HttpRequest&) { return json_response(app.status()); }
 
-template <class Row>
-json rows_json(std::span<const Row> rows) {
-  json list = json::array();
-  for (const Row& row : rows) list.push_back({{"name", row.name}, {"label", row.label}, {"summary", row.summary}});
-  return list;
-}
-
 HttpResponse schema(App&, const HttpRequest&) {
-  // Of the settings of training, this server settles itself where things lie and what computes.
-  json train = fields_json<TrainConfig>();
-  std::erase_if(train.get_ref<json::array_t&>(), [](const json& field) { return is_settled_by_server(field["name"].get<std::string>()); });
-  return json_response({{"generate", fields_json<Request>()}, {"train", train}, {"samplers", rows_json(samplers())}, {"schedules", rows_json(schedules())}});
+  return json_response({{"generate", generate_fields()}, {"train", train_fields()}, {"samplers", sampler_list()}, {"schedules", schedule_list()}});
 }
 
 HttpResponse openapi(App&, const HttpRequest&) { return json_response(openapi_text()); }

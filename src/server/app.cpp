@@ -133,7 +133,7 @@ void App::choose_checkpoint(std::string_view text) {
 
 int App::most_pictures_together() const {
   if (options.batch > 0) return options.batch;
-  const bool gpu = starts_with(options.device, "cuda") || (options.device == "auto" && torch::cuda::is_available());
+  const bool gpu = starts_with(options.device, "cuda") || (options.device == "auto" && has_gpu());
   return gpu ? 8 : 1;
 }
 
@@ -154,7 +154,7 @@ json App::status() const {
           {"loaded", loaded},
           {"device", engine.device.empty() ? options.device : engine.device},
           {"precision", engine.precision.empty() ? options.precision : engine.precision},
-          {"threads", options.threads > 0 ? options.threads : at::get_num_threads()},
+          {"threads", options.threads > 0 ? options.threads : cpu_threads()},
           {"queue", {{"running", counts.running}, {"waiting", counts.waiting}, {"paused", counts.paused}}},
           {"output_count", outputs.count()},
           {"models_changed", library.version()},

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "generate/engine.h"
 #include "generate/generate.h"
 #include "generate/latents.h"
 #include "generate/pixels.h"
@@ -13,6 +14,7 @@
 #include "prompt/extra_networks.h"
 #include "server/app.h"
 #include "server/job_kinds.h"
+#include "server/job_progress.h"
 #include "server/problem.h"
 #include "server/uploads.h"
 
@@ -183,7 +185,7 @@ void run_together(JobRun& run) {
   for (size_t i = 0; i < run.jobs.size(); ++i) {
     Job& job = run.jobs[i];
     job.result["pictures"] = json::array();
-    GenerateResult own{.loras = made.loras, .warnings = made.warnings, .seconds = made.seconds};
+    GenerateResult own{.pictures = {}, .loras = made.loras, .warnings = made.warnings, .seconds = made.seconds};
     std::erase_if(own.loras, [files = lora_files(run.app, requests[i])](const LoraReport& lora) { return !files.contains(lora.path); });
     add_reports(job, own);
     for (int k = 0; k < batch_pictures(requests[i]); ++k) hand_out(run.app, job, requests[i], made.pictures[next++]);

@@ -3,11 +3,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "generate/request.h"
 #include "server/jobs.h"
 #include "server/worker.h"
 
 namespace lorikeet {
+
+struct LoraReport;
 
 struct JobKind {
   std::string_view name, summary;

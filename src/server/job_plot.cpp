@@ -1,9 +1,11 @@
 // Jobs of the kind "plot": {base: {generate fields}, x, y, z: "KEY=VALUES", title} -> one labelled sheet.
 #include "base/error.h"
 #include "base/text.h"
+#include "generate/engine.h"
 #include "generate/plot.h"
 #include "server/app.h"
 #include "server/job_kinds.h"
+#include "server/job_progress.h"
 #include "server/problem.h"
 
 namespace lorikeet {

@@ -1,11 +1,13 @@
 // Jobs of the kind "preview": the picture that stands for a LoRA: the same prompt and seed without it and with it, side by side.
 #include "base/error.h"
 #include "base/text.h"
+#include "generate/engine.h"
 #include "generate/generate.h"
-#include "io/image.h"
 #include "library/library_json.h"
 #include "server/app.h"
+#include "server/enlarge.h"
 #include "server/job_kinds.h"
+#include "server/job_progress.h"
 
 namespace lorikeet {
 
@@ -42,11 +44,6 @@ std::string default_prompt(App& app, const Target& target) {
   std::vector<std::string> tags;
   for (size_t i = 0; i < card->tags.size() && i < 3; ++i) tags.push_back(card->tags[i].first);
   return join(tags, ", ");
-}
-
-Picture side_by_side(const Picture& left, const Picture& right) {
-  torch::NoGradGuard no_grad;
-  return picture_of(torch::cat({image_of(left), image_of(right)}, 2));
 }
 }  // namespace
 

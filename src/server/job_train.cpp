@@ -9,6 +9,7 @@
 #include "server/app.h"
 #include "server/datasets.h"
 #include "server/job_kinds.h"
+#include "server/job_progress.h"
 #include "server/openapi.h"
 #include "server/problem.h"
 #include "server/training_run.h"

@@ -9,6 +9,7 @@
 #include "server/app.h"
 #include "server/datasets.h"
 #include "server/job_kinds.h"
+#include "server/job_progress.h"
 #include "server/problem.h"
 #include "workshop/bake.h"
 #include "workshop/lora_summary.h"
@@ -25,7 +26,7 @@ using nlohmann::json;
 struct Input {
   std::string name;
   double te = 1, unet = 1;
-  std::string lbw;
+  std::string lbw = {};
 };
 
 // All settings of all operations; each operation reads its own, and the names of the others are unknown to it.

@@ -104,7 +104,7 @@ JobQueue::JobQueue(const std::filesystem::path& path) : database_(sound_file(pat
   const json gone{{"error", "cancelled"}, {"message", "the program that waited for the pictures is gone"}, {"hint", ""}, {"context", json::array()}};
   query(database_, "UPDATE jobs SET state = 'cancelled', finished = ?, error = ? WHERE waited AND NOT saves AND state IN ('waiting','running')",
                 {seconds_now(), gone.dump()});
-  query(database_, "UPDATE jobs SET state = 'waiting' WHERE state = 'running'");
+  query(database_, "UPDATE jobs SET state = 'waiting' WHERE state = 'running'", {});
   load();
 }
 

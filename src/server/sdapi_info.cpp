@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "generate/infotext.h"
-#include "sampling/sampler.h"
+#include "server/model_facts.h"
 #include "server/problem.h"
 
 namespace lorikeet {
@@ -67,7 +67,7 @@ std::string sdapi_info(const SdapiBody& body, const json& request, const Job& jo
             {"subseed_strength", r.subseed_strength},
             {"width", request["width"]},
             {"height", request["height"]},
-            {"sampler_name", find_sampler(request["sampler"].get<std::string>()).label},
+            {"sampler_name", sampler_label(request["sampler"].get<std::string>())},
             {"cfg_scale", r.cfg_scale},
             {"steps", r.steps},
             {"batch_size", r.batch_size},

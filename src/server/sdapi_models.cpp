@@ -4,10 +4,8 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "generate/request.h"
-#include "prompt/embedding_file.h"
-#include "sampling/sampler.h"
-#include "sampling/schedules.h"
 #include "server/app.h"
+#include "server/model_facts.h"
 #include "server/openapi.h"
 #include "server/problem.h"
 #include "server/routes.h"
@@ -21,26 +19,8 @@ using nlohmann::json;
 
 HttpResponse nothing(App&, const HttpRequest&) { return json_response(json::array()); }
 
-HttpResponse list_samplers(App&, const HttpRequest&) {
-  json list = json::array();
-  for (const Sampler& sampler : samplers()) {
-    json aliases = json::array({sampler.name}), options = json::object();
-    for (const std::string_view alias : split(sampler.aliases, ' '))
-      if (!alias.empty()) aliases.push_back(alias);
-    if (sampler.schedule != "uniform") options["scheduler"] = sampler.schedule;  // A1111's values are texts too
-    if (sampler.second_order) options["second_order"] = "True";
-    if (sampler.discards_penultimate_sigma) options["discard_next_to_last_sigma"] = "True";
-    list.push_back({{"name", sampler.label}, {"aliases", aliases}, {"options", options}});
-  }
-  return json_response(list);
-}
-
-HttpResponse list_schedulers(App&, const HttpRequest&) {
-  json list = json::array();
-  for (const Schedule& schedule : schedules())
-    list.push_back({{"name", schedule.name}, {"label", schedule.label}, {"aliases", nullptr}, {"default_rho", schedule.default_rho}, {"need_inner_model", false}});
-  return json_response(list);
-}
+HttpResponse list_samplers(App&, const HttpRequest&) { return json_response(sdapi_samplers()); }
+HttpResponse list_schedulers(App&, const HttpRequest&) { return json_response(sdapi_schedulers()); }
 
 HttpResponse list_upscalers(App&, const HttpRequest&) {
   json list = json::array();
@@ -97,11 +77,9 @@ HttpResponse list_embeddings(App& app, const HttpRequest&) {
   for (const LibraryCard& card : all_cards(app, ModelKind::embedding)) {
     json entry{{"step", nullptr}, {"sd_checkpoint", nullptr}, {"sd_checkpoint_name", nullptr}, {"shape", 0}, {"vectors", card.vectors.value_or(0)}};
     try {
-      const auto read = read_embedding_file(app.library.path(ModelKind::embedding, card.name));
-      if (!read.empty() && !read[0].vectors.empty()) {
-        entry["shape"] = read[0].vectors[0].size(1);
-        entry["vectors"] = read[0].count();
-      }
+      const EmbeddingFacts facts = embedding_facts(app.library.path(ModelKind::embedding, card.name));
+      entry["shape"] = facts.width;
+      entry["vectors"] = facts.vectors;
       const bool other = !family.empty() && !card.family.empty() && family != card.family;
       (other ? skipped : loaded)[card.name.substr(card.name.rfind('/') + 1)] = entry;
     } catch (const Error&) {  // it cannot be read

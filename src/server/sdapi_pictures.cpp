@@ -4,9 +4,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "generate/request.h"
-#include "io/image.h"
+#include "io/fields_json.h"
 #include "io/picture_base64.h"
 #include "server/app.h"
+#include "server/enlarge.h"
 #include "server/job_kinds.h"
 #include "server/openapi.h"
 #include "server/picture_text.h"
@@ -174,62 +175,40 @@ void fields(V& v, E& e) {
   v(e.image, {.name = "image", .help = "The picture as base64."});
 }
 
-std::optional<Resampling> resampling_of(const std::string& name) {
-  const std::string word = lower(name);
-  if (word.empty() || word == "none") return std::nullopt;
-  if (word == "lanczos") return Resampling::lanczos;
-  if (word == "nearest") return Resampling::nearest;
-  throw HttpError(422, "unsupported", "could not find upscaler named \"" + valid_utf8(name) + "\"", "there are None, Lanczos, Nearest");
+void check_upscaler(const std::string& name) {
+  if (!is_upscaler(name)) throw HttpError(422, "unsupported", "could not find upscaler named \"" + valid_utf8(name) + "\"", "there are None, Lanczos, Nearest");
 }
 
-struct EnlargedSize {
-  int width, height;              // enlarged to
-  int final_width, final_height;  // after cutting
-};
-
-EnlargedSize enlarged_size(const ExtrasRequest& e, int width, int height) {
-  const auto whole = [](double px) { return std::max(1, static_cast<int>(px)); };
-  EnlargedSize size{};
+Enlargement enlargement_of(const ExtrasRequest& e, int width, int height) {
+  const auto whole = [](double px) { return static_cast<int>(std::clamp(px, 1.0, 1e6)); };
+  Enlargement wanted{.first = e.upscaler_1, .second = e.upscaler_2, .second_share = std::clamp(e.extras_upscaler_2_visibility, 0.0, 1.0)};
   if (e.resize_mode == 0) {
-    size.width = size.final_width = whole(width * e.upscaling_resize);
-    size.height = size.final_height = whole(height * e.upscaling_resize);
+    wanted.width_px = wanted.final_width_px = whole(width * e.upscaling_resize);
+    wanted.height_px = wanted.final_height_px = whole(height * e.upscaling_resize);
   } else {
-    const double factor = std::max(static_cast<double>(e.upscaling_resize_w) / width, static_cast<double>(e.upscaling_resize_h) / height);
-    const bool crop = e.upscaling_crop;
-    size = {crop ? whole(std::max(width * factor, static_cast<double>(e.upscaling_resize_w))) : e.upscaling_resize_w,
-            crop ? whole(std::max(height * factor, static_cast<double>(e.upscaling_resize_h))) : e.upscaling_resize_h, e.upscaling_resize_w, e.upscaling_resize_h};
+    wanted.final_width_px = whole(e.upscaling_resize_w);
+    wanted.final_height_px = whole(e.upscaling_resize_h);
+    const double factor = std::max(static_cast<double>(wanted.final_width_px) / width, static_cast<double>(wanted.final_height_px) / height);
+    wanted.width_px = e.upscaling_crop ? std::max(wanted.final_width_px, whole(width * factor)) : wanted.final_width_px;
+    wanted.height_px = e.upscaling_crop ? std::max(wanted.final_height_px, whole(height * factor)) : wanted.final_height_px;
   }
-  const bool sane = size.final_width > 0 && size.final_height > 0 && int64_t{size.width} * size.height <= kMostUploadPixels;
-  if (!sane) throw HttpError(422, "bad_input", "the enlarged picture would have " + std::to_string(size.width) + " × " + std::to_string(size.height) + " pixels", "choose a smaller size");
-  return size;
+  if (int64_t{wanted.width_px} * wanted.height_px > kMostUploadPixels)
+    throw HttpError(422, "bad_input", "the enlarged picture would have " + std::to_string(wanted.width_px) + " × " + std::to_string(wanted.height_px) + " pixels", "choose a smaller size");
+  return wanted;
 }
 
 void check_extras(const ExtrasRequest& e) {
   if (e.gfpgan_visibility > 0 || e.codeformer_visibility > 0) throw HttpError(422, "unsupported", "there is no model that restores faces here", "set gfpgan_visibility and codeformer_visibility to 0");
   if (e.resize_mode < 0 || e.resize_mode > 1) throw FieldError("resize_mode", "resize_mode is 0 or 1", "value_error");
   if (!(e.upscaling_resize > 0) || e.upscaling_resize > 16) throw FieldError("upscaling_resize", "upscaling_resize is above 0 and at most 16", "value_error");
-  resampling_of(e.upscaler_1);
-  resampling_of(e.upscaler_2);
+  check_upscaler(e.upscaler_1);
+  check_upscaler(e.upscaler_2);
 }
 
-std::string enlarged(App& app, const ExtrasRequest& e, const std::string& image, const char* field) {
+std::string enlarged_base64(App& app, const ExtrasRequest& e, const std::string& image, const char* field) {
   const PictureFile file = decode_upload(image, field);
-  const Picture& picture = file.picture;
-  const EnlargedSize size = enlarged_size(e, picture.width_px, picture.height_px);
-  const auto bytes = app.pictures.run([&] {
-    torch::NoGradGuard no_grad;
-    const Tensor from = image_of(picture);
-    const auto by = [&](std::optional<Resampling> how) { return how ? resize(from, size.width, size.height, *how) : from; };
-    Tensor made = by(resampling_of(e.upscaler_1));
-    const double over = std::clamp(e.extras_upscaler_2_visibility, 0.0, 1.0);
-    if (const auto second = resampling_of(e.upscaler_2); second && over > 0 && made.sizes() == by(second).sizes()) made = made * (1 - over) + by(second) * over;
-    if (made.size(2) == size.width && made.size(1) == size.height) {
-      const int64_t top = (size.height - size.final_height) / 2, left = (size.width - size.final_width) / 2;
-      made = made.slice(1, top, top + size.final_height).slice(2, left, left + size.final_width);
-    }
-    return encode_picture(PictureFormat::png, picture_of(made), file.text);
-  });
-  return to_base64(bytes);
+  const Enlargement wanted = enlargement_of(e, file.picture.width_px, file.picture.height_px);
+  return to_base64(app.pictures.run([&] { return encode_picture(PictureFormat::png, enlarged(file.picture, wanted), file.text); }));
 }
 
 void refuse_unknown(const std::vector<std::string>& others) {
@@ -241,7 +220,7 @@ HttpResponse extra_single(App& app, const HttpRequest& request) {
   refuse_unknown(read_sdapi_fields(extras, request.json));
   check_extras(extras);
   if (extras.image.empty()) throw FieldError("image", "field required", "value_error.missing");
-  return json_response({{"html_info", ""}, {"image", enlarged(app, extras, extras.image, "image")}});
+  return json_response({{"html_info", ""}, {"image", enlarged_base64(app, extras, extras.image, "image")}});
 }
 
 HttpResponse extra_batch(App& app, const HttpRequest& request) {
@@ -259,7 +238,7 @@ HttpResponse extra_batch(App& app, const HttpRequest& request) {
   json images = json::array();
   for (const json& one : list) {
     if (!one.is_object() || !one.value("data", json()).is_string()) throw FieldError("imageList", "wants a list of {data, name}", "type_error");
-    images.push_back(enlarged(app, extras, one.at("data"), "imageList"));
+    images.push_back(enlarged_base64(app, extras, one.at("data"), "imageList"));
   }
   return json_response({{"html_info", ""}, {"images", images}});
 }

@@ -6,9 +6,7 @@
 #include "base/text.h"
 #include "generate/request.h"
 #include "prompt/extra_networks.h"
-#include "sampling/run_plan.h"
-#include "sampling/sampler.h"
-#include "sampling/schedules.h"
+#include "server/model_facts.h"
 #include "server/problem.h"
 #include "server/sdapi_fields.h"
 
@@ -52,33 +50,6 @@ void warn_of_idle_fields(SdapiBody& body) {
   warn(r.mask_blur_x != r.mask_blur_y && !r.mask_blur, "mask_blur_y has no effect: both sides are blurred alike");
 }
 
-struct Chosen {
-  std::string sampler, schedule;
-};
-
-Chosen sampler_of(const std::string& name, const std::string& scheduler, const std::string& field) {
-  Chosen result{.sampler = "", .schedule = "automatic"};
-  try {
-    result.sampler = find_sampler(name).name;
-  } catch (const Error& unknown) {
-    try {
-      const auto both = find_sampler_and_schedule(name);
-      result.sampler = both.sampler->name;
-      // A schedule that the sampler takes anyway is no choice (A1111's rule).
-      if (both.schedule->name != both.sampler->schedule) result.schedule = both.schedule->name;
-    } catch (const Error&) {
-      refuse(400, "Sampler not found: " + field + " \"" + valid_utf8(name) + "\"", unknown.hint());
-    }
-  }
-  if (is_none(scheduler)) return result;
-  try {
-    result.schedule = find_schedule(scheduler).name;
-  } catch (const Error& unknown) {
-    refuse(400, "Scheduler not found: \"" + valid_utf8(scheduler) + "\"", unknown.hint());
-  }
-  return result;
-}
-
 // "Latent (nearest)" -> latent_nearest. A1111 has more upscalers, which are models of their own.
 std::string upscaler_of(const std::string& name) {
   if (is_none(name)) return "latent";
@@ -101,11 +72,11 @@ void put_hires(json& request, const SdapiRequest& r) {
   request["hr_negative_prompt"] = r.hr_negative_prompt;
   const auto same = [](const std::string& text) { return is_none(text) || lower(text) == "use same sampler" || lower(text) == "use same scheduler"; };
   if (!same(r.hr_sampler_name)) {
-    const auto [sampler, schedule] = sampler_of(r.hr_sampler_name, same(r.hr_scheduler) ? "" : r.hr_scheduler, "hr_sampler_name");
+    const auto [sampler, schedule] = choose_sampler(r.hr_sampler_name, same(r.hr_scheduler) ? "" : r.hr_scheduler, "hr_sampler_name");
     request["hr_sampler"] = sampler;
     if (schedule != "automatic") request["hr_schedule"] = schedule;
   } else if (!same(r.hr_scheduler)) {
-    request["hr_schedule"] = sampler_of("Euler", r.hr_scheduler, "").schedule;
+    request["hr_schedule"] = choose_sampler("Euler", r.hr_scheduler, "").schedule;
   }
   if (r.firstphase_width > 0 && r.firstphase_height > 0) {  // the older way: width and height are of the last pass
     request["hr_resize_x"] = r.width;
@@ -168,7 +139,7 @@ SdapiBody read_sdapi_body(const json& asked, bool img2img) {
 
 json generate_request_of(SdapiBody& body, const json& settings, bool img2img) {
   const SdapiRequest& r = body.request;
-  const auto [sampler, schedule] = sampler_of(r.sampler_name.empty() ? r.sampler_index : r.sampler_name, r.scheduler, "sampler_name");
+  const auto [sampler, schedule] = choose_sampler(r.sampler_name.empty() ? r.sampler_index : r.sampler_name, r.scheduler, "sampler_name");
   json request{{"prompt", without_tags(r.prompt, r.disable_extra_networks)},
                {"negative_prompt", r.negative_prompt},
                {"seed", std::max<int64_t>(r.seed, -1)},

@@ -8,8 +8,8 @@
 #include "base/text.h"
 #include "io/atomic_file.h"
 #include "io/hash.h"
-#include "io/image.h"
 #include "io/picture_base64.h"
+#include "server/enlarge.h"
 
 namespace fs = std::filesystem;
 
@@ -96,11 +96,7 @@ std::string thumbnail(PictureThread& thread, const fs::path& cache, const fs::pa
     return bytes.str();
   }
   const std::vector<uint8_t> small = thread.run([&] {
-    torch::NoGradGuard no_grad;
-    const Picture whole = read_picture(picture).picture;
-    const int width = std::min(width_px, whole.width_px);
-    const int height = std::max(1, static_cast<int>(int64_t{whole.height_px} * width / whole.width_px));
-    return encode_picture(PictureFormat::jpeg, picture_of(resize(image_of(whole), width, height)), {}, 85);
+    return encode_picture(PictureFormat::jpeg, small_copy(read_picture(picture).picture, width_px), {}, 85);
   });
   std::string bytes(small.begin(), small.end());
   fs::create_directories(cache, code);

@@ -4,8 +4,11 @@
 #include <iostream>
 
 #include "base/error.h"
+#include "base/torch_cuda.h"
+#include "generate/engine.h"
 #include "server/app.h"
 #include "server/job_kinds.h"
+#include "server/job_progress.h"
 #include "server/problem.h"
 
 namespace lorikeet {
@@ -19,6 +22,9 @@ std::vector<int64_t> ids_of(const std::vector<Job>& jobs) {
   return ids;
 }
 }  // namespace
+
+bool has_gpu() { return torch::cuda::is_available(); }
+int cpu_threads() { return at::get_num_threads(); }
 
 Engine& JobRun::engine(const std::string& checkpoint) { return worker_.engine(checkpoint, begin()); }
 void JobRun::free_engine() { worker_.free_engine(); }
@@ -147,7 +153,7 @@ Engine& Worker::engine(const std::string& checkpoint, Progress& progress) {
   {
     const std::lock_guard lock(mutex_);
     const auto& unet = engine_->unet().compute();
-    state_ = {checkpoint, engine_->spec().family, unet.device.is_cpu() ? "cpu" : "cuda",
+    state_ = {checkpoint, std::string(engine_->spec().family), unet.device.is_cpu() ? "cpu" : "cuda",
               unet.dtype == torch::kFloat32 ? "f32" : unet.dtype == torch::kBFloat16 ? "bf16" : "f16"};
   }
   app_.publish_status();

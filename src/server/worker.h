@@ -1,6 +1,7 @@
 // The one thread that does the jobs, and owns the Engine. Everybody else asks it through here.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -8,13 +9,16 @@
 #include <thread>
 #include <vector>
 
-#include "generate/engine.h"
 #include "server/jobs.h"
 #include "server/live.h"
 
 namespace lorikeet {
 
 class App;
+class Engine;
+class Error;
+class JobProgress;
+class Progress;
 class Worker;
 
 // What a running job is asked to do. end: the server ends, the job waits for the next one.
@@ -50,6 +54,10 @@ class JobRun {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::vector<int64_t> ended_;
 };
+
+// A GPU that libtorch can use.
+bool has_gpu();
+int cpu_threads();  // that libtorch takes
 
 struct EngineState {
   std::string checkpoint;  // that is loaded; "" none

@@ -1,5 +1,5 @@
 // What the tests of the page share: the real server with tiny models in folders of its own, and Chromium.
-// LORIKEET_BUILD: the build folder; LORIKEET_URL instead: a server that runs already.
+// LORIKEET_BUILD: the build folder.
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
