@@ -1,6 +1,7 @@
 // lorikeet-load: a load test for a running server: many connections that ask at once, slow and silent ones beside them, a long queue.
 //   build/lorikeet-load PORT [--connections 256] [--slow 32] [--silent 32] [--seconds 10] [--jobs 1000] [--events 16]
-// Prints what was answered, how fast, and what the server says of itself afterwards; the exit code is 1 when an answer was wrong or missing.
+// Prints what was answered, how fast, and what the server says of itself afterwards; the exit code is 1 when an answer was wrong or
+// missing.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -24,7 +25,8 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   int port = 0;
-  std::map<std::string, int> numbers{{"--connections", 256}, {"--slow", 32}, {"--silent", 32}, {"--seconds", 10}, {"--jobs", 1000}, {"--events", 16}};
+  std::map<std::string, int> numbers{{"--connections", 256}, {"--slow", 32},   {"--silent", 32},
+                                     {"--seconds", 10},      {"--jobs", 1000}, {"--events", 16}};
   int operator[](const char* name) const { return numbers.at(name); }
 };
 
@@ -96,7 +98,8 @@ struct Tally {
 
 // Asks again and again on one connection, anew where it ends.
 void keep_asking(int port, Clock::time_point end, Tally& tally) {
-  constexpr const char* kTargets[] = {"GET /health", "GET /api/v1/status", "GET /sdapi/v1/progress", "GET /api/v1/library/loras?limit=20", "GET /sdapi/v1/samplers"};
+  constexpr const char* kTargets[] = {"GET /health", "GET /api/v1/status", "GET /sdapi/v1/progress", "GET /api/v1/library/loras?limit=20",
+                                      "GET /sdapi/v1/samplers"};
   std::vector<double> times;
   std::map<int, int> seen;
   for (size_t turn = 0; Clock::now() < end;) {
@@ -116,7 +119,8 @@ void crawl(int port, Clock::time_point end) {
   const std::string text = request("GET /health");
   while (Clock::now() < end) {
     Connection connection(port);
-    for (size_t i = 0; i < text.size() && Clock::now() < end && connection.send(text.substr(i, 1)); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    for (size_t i = 0; i < text.size() && Clock::now() < end && connection.send(text.substr(i, 1)); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
 }
 
@@ -126,14 +130,18 @@ void say_nothing(int port, Clock::time_point end, bool listens) {
   std::this_thread::sleep_until(end);
 }
 
-double share(std::vector<double>& sorted, double part) { return sorted.empty() ? 0 : sorted[static_cast<size_t>(part * static_cast<double>(sorted.size() - 1))]; }
+double share(std::vector<double>& sorted, double part) {
+  return sorted.empty() ? 0 : sorted[static_cast<size_t>(part * static_cast<double>(sorted.size() - 1))];
+}
 
 // Fills the queue. -> how many were taken
 int queue_jobs(int port, int count) {
   Connection connection(port);
   int taken = 0;
   for (int i = 0; i < count; ++i) {
-    const std::string body = "{\"kind\": \"generate\", \"priority\": -5, \"request\": {\"prompt\": \"a house\", \"seed\": " + std::to_string(i) + ", \"width\": 64, \"height\": 64, \"steps\": 1}}";
+    const std::string body =
+        "{\"kind\": \"generate\", \"priority\": -5, \"request\": {\"prompt\": \"a house\", \"seed\": " + std::to_string(i) +
+        ", \"width\": 64, \"height\": 64, \"steps\": 1}}";
     if (!connection.send(request("POST /api/v1/jobs", body))) break;
     if (connection.answer() == 202) ++taken;
   }
@@ -143,7 +151,8 @@ int queue_jobs(int port, int count) {
 void print_metrics(int port) {
   std::string body;
   ask(port, "GET /metrics", "", body);
-  for (const char* name : {"lorikeet_resident_memory_bytes ", "lorikeet_connections ", "lorikeet_connections_refused_total ", "lorikeet_jobs{state=\"waiting\"} "}) {
+  for (const char* name : {"lorikeet_resident_memory_bytes ", "lorikeet_connections ", "lorikeet_connections_refused_total ",
+                           "lorikeet_jobs{state=\"waiting\"} "}) {
     const size_t at = body.find(std::string("\n") + name);
     if (at != std::string::npos) std::printf("  %s\n", body.substr(at + 1, body.find('\n', at + 1) - at - 1).c_str());
   }
@@ -167,10 +176,11 @@ int run(const Options& options) {
   for (std::thread& thread : threads) thread.join();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   std::ranges::sort(tally.milliseconds);
-  std::printf("%d connections that ask, %d slow, %d silent, %d that listen to events: %zu answers in %.1f s, %.0f a second\n", options["--connections"], options["--slow"],
-              options["--silent"], options["--events"], tally.milliseconds.size(), seconds, static_cast<double>(tally.milliseconds.size()) / seconds);
-  std::printf("milliseconds: median %.1f, 95 %% %.1f, 99 %% %.1f, longest %.1f\n", share(tally.milliseconds, 0.5), share(tally.milliseconds, 0.95), share(tally.milliseconds, 0.99),
-              share(tally.milliseconds, 1));
+  std::printf("%d connections that ask, %d slow, %d silent, %d that listen to events: %zu answers in %.1f s, %.0f a second\n",
+              options["--connections"], options["--slow"], options["--silent"], options["--events"], tally.milliseconds.size(), seconds,
+              static_cast<double>(tally.milliseconds.size()) / seconds);
+  std::printf("milliseconds: median %.1f, 95 %% %.1f, 99 %% %.1f, longest %.1f\n", share(tally.milliseconds, 0.5),
+              share(tally.milliseconds, 0.95), share(tally.milliseconds, 0.99), share(tally.milliseconds, 1));
   for (const auto& [status, count] : tally.statuses) std::printf("  %s %d: %d\n", status == 0 ? "no answer" : "status", status, count);
   print_metrics(port);
   std::string health;
