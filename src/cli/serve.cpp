@@ -108,17 +108,32 @@ int run(const ServeOptions& options, Output& output) {
 
 RunCommand define_serve(CLI::App& app) {
   const auto options = std::make_shared<ServeOptions>();
-  const auto text = [&](const char* flag, std::string& to, const char* help, const char* type) { return app.add_option(flag, to, help)->type_name(type); };
-  app.add_option("--port", options->port, "The port; 0: any free one.")->group("Server")->type_name("N")->check(CLI::Range(0, 65535).description(""))->capture_default_str();
-  text("--listen", options->host, "The address to listen on; others than this machine's own need --token or --user.", "ADDRESS")->group("Server")->capture_default_str();
+  const auto text = [&](const char* flag, std::string& to, const char* help, const char* type) {
+    return app.add_option(flag, to, help)->type_name(type);
+  };
+  app.add_option("--port", options->port, "The port; 0: any free one.")
+      ->group("Server")
+      ->type_name("N")
+      ->check(CLI::Range(0, 65535).description(""))
+      ->capture_default_str();
+  text("--listen", options->host, "The address to listen on; others than this machine's own need --token or --user.", "ADDRESS")
+      ->group("Server")
+      ->capture_default_str();
   text("--token", options->token, "Who calls must say this: Authorization: Bearer TOKEN.", "TEXT")->group("Server");
   text("--user", options->user, "Who calls must say this: HTTP Basic.", "NAME:PASSWORD")->group("Server");
-  app.add_option("--host-name", options->host_names, "A further name by which browsers may call this server.")->group("Server")->type_name("NAME")->allow_extra_args(false);
-  app.add_option("--cors", options->cors, "A page from elsewhere that may call this server: https://example.org.")->group("Server")->type_name("ORIGIN")->allow_extra_args(false);
+  app.add_option("--host-name", options->host_names, "A further name by which browsers may call this server.")
+      ->group("Server")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  app.add_option("--cors", options->cors, "A page from elsewhere that may call this server: https://example.org.")
+      ->group("Server")
+      ->type_name("ORIGIN")
+      ->allow_extra_args(false);
   app.add_flag("--api-server-stop", options->server_stop, "Clients may end the server (/sdapi/v1/server-stop).")->group("Server");
   app.add_flag("--open", options->open, "Open the page in the browser.")->group("Server");
   text("--outputs", options->outputs, "Where pictures go.", "DIR")->group("Folders")->capture_default_str();
-  text("--data", options->data, "Queue, index, data sets, runs of training [$XDG_DATA_HOME/lorikeet, else ~/.local/share/lorikeet].", "DIR")->group("Folders");
+  text("--data", options->data, "Queue, index, data sets, runs of training [$XDG_DATA_HOME/lorikeet, else ~/.local/share/lorikeet].", "DIR")
+      ->group("Folders");
   text("-m,--model", options->model, "The checkpoint to begin with [the last one chosen].", "NAME")->group("Models");
   app.add_option("--batch", options->batch, "Pictures of several requests that are made together; 0: 8 on a GPU, 1 on the CPU.")
       ->group("Server")

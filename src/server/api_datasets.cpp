@@ -33,7 +33,12 @@ json item_json(App& app, const std::string& name) {
   json pictures = json::array();
   for (const DatasetPicture& one : datasets(app).pictures(name)) {
     const std::string url = "/api/v1/datasets/picture?name=" + url_encoded(name) + "&file=" + url_encoded(one.file);
-    pictures.push_back({{"file", valid_utf8(one.file)}, {"url", url}, {"thumb_url", url + "&width=256"}, {"width", one.width_px}, {"height", one.height_px}, {"caption", one.caption}});
+    pictures.push_back({{"file", valid_utf8(one.file)},
+                        {"url", url},
+                        {"thumb_url", url + "&width=256"},
+                        {"width", one.width_px},
+                        {"height", one.height_px},
+                        {"caption", one.caption}});
   }
   return {{"name", name}, {"pictures", pictures}};
 }
@@ -48,7 +53,8 @@ HttpResponse add(App& app, const HttpRequest& request) {
   Datasets sets = datasets(app);
   sets.create(name);
   if (!pictures) return json_response(item_json(app, name));
-  if (!pictures->is_array() || pictures->size() > kMostAtOnce) throw Error(ErrorKind::bad_input, "\"pictures\" wants a list of at most " + std::to_string(kMostAtOnce) + " pictures");
+  if (!pictures->is_array() || pictures->size() > kMostAtOnce)
+    throw Error(ErrorKind::bad_input, "\"pictures\" wants a list of at most " + std::to_string(kMostAtOnce) + " pictures");
   for (const json& picture : *pictures) {
     Members one(picture);
     const std::string file = one.wanted_text("file"), image = one.wanted_text("image"), caption = one.text("caption").value_or("");
@@ -61,14 +67,16 @@ HttpResponse add(App& app, const HttpRequest& request) {
 
 json add_body() {
   json schema = object_schema({{"pictures", "array"}});
-  schema["properties"]["pictures"]["items"] = object_schema({{"file", "string"}, {"image", "string"}, {"caption", "string"}}, {"file", "image"});
+  schema["properties"]["pictures"]["items"] =
+      object_schema({{"file", "string"}, {"image", "string"}, {"caption", "string"}}, {"file", "image"});
   return schema;
 }
 
 HttpResponse picture(App& app, const HttpRequest& request) {
   const auto path = datasets(app).picture(wanted(request, "name"), wanted(request, "file"));
   const auto width = parse_int(request.parameter("width"));
-  if (width && *width >= 16 && *width <= 2048) return bytes_response(request, thumbnail(app.pictures, app.data_folder("thumbnails"), path, static_cast<int>(*width)), "image/jpeg");
+  if (width && *width >= 16 && *width <= 2048)
+    return bytes_response(request, thumbnail(app.pictures, app.data_folder("thumbnails"), path, static_cast<int>(*width)), "image/jpeg");
   return file_response(request, path);
 }
 

@@ -21,10 +21,13 @@ int64_t id_of(const HttpRequest& request) {
   return *id;
 }
 
-HttpResponse job_response(App& app, int64_t id, int status = 200) { return json_response(app.json_of_job(app.jobs.get(id), false), status); }
+HttpResponse job_response(App& app, int64_t id, int status = 200) {
+  return json_response(app.json_of_job(app.jobs.get(id), false), status);
+}
 
 int64_t checked_priority(int64_t priority) {
-  if (priority < -kMostPriority || priority > kMostPriority) throw Error(ErrorKind::bad_input, "a priority is from -1000 to 1000, not " + std::to_string(priority));
+  if (priority < -kMostPriority || priority > kMostPriority)
+    throw Error(ErrorKind::bad_input, "a priority is from -1000 to 1000, not " + std::to_string(priority));
   return priority;
 }
 
@@ -41,7 +44,8 @@ HttpResponse add(App& app, const HttpRequest& request) {
 }
 
 json add_body() {
-  json schema = object_schema({{"kind", "string"}, {"request", "object"}, {"priority", "integer"}, {"title", "string"}}, {"kind", "request"});
+  json schema =
+      object_schema({{"kind", "string"}, {"request", "object"}, {"priority", "integer"}, {"title", "string"}}, {"kind", "request"});
   for (const JobKind& kind : job_kinds()) schema["properties"]["kind"]["enum"].push_back(kind.name);
   schema["properties"]["request"] = settings_schema(field_list());
   return schema;
@@ -57,7 +61,8 @@ HttpResponse list(App& app, const HttpRequest& request) {
       filter.kind = find_job_kind(value).name;
     } else if (key == "limit") {
       const auto limit = parse_int(value);
-      if (!limit || *limit < 0 || *limit > kMostListed) throw Error(ErrorKind::bad_input, "\"limit\" is from 0 to " + std::to_string(kMostListed));
+      if (!limit || *limit < 0 || *limit > kMostListed)
+        throw Error(ErrorKind::bad_input, "\"limit\" is from 0 to " + std::to_string(kMostListed));
       filter.limit = *limit;
     } else {
       throw Error(ErrorKind::bad_input, "there is no parameter \"" + valid_utf8(key) + "\"", "there are state, kind, limit");
@@ -85,7 +90,8 @@ HttpResponse cancel(App& app, const HttpRequest& request) {
 HttpResponse skip(App& app, const HttpRequest& request) {
   const int64_t id = id_of(request);
   const Job job = app.jobs.get(id);
-  if (job.kind != "generate") throw Error(ErrorKind::bad_input, "only batches of pictures can be skipped, and job " + request.id + " is of the kind " + job.kind);
+  if (job.kind != "generate")
+    throw Error(ErrorKind::bad_input, "only batches of pictures can be skipped, and job " + request.id + " is of the kind " + job.kind);
   if (!app.worker.ask(id, Ask::skip)) throw HttpError(409, "conflict", "job " + request.id + " does not run");
   return job_response(app, id);
 }
@@ -94,7 +100,8 @@ HttpResponse pause(App& app, const HttpRequest& request) {
   const int64_t id = id_of(request);
   const Job job = app.jobs.get(id);
   if (job.ended()) refuse_ended(job);
-  if (!find_job_kind(job.kind).pauses) throw Error(ErrorKind::bad_input, "only training can be paused, and job " + request.id + " is of the kind " + job.kind);
+  if (!find_job_kind(job.kind).pauses)
+    throw Error(ErrorKind::bad_input, "only training can be paused, and job " + request.id + " is of the kind " + job.kind);
   if (!app.jobs.pause(id)) app.worker.ask(id, Ask::pause);
   return job_response(app, id);
 }

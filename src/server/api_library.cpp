@@ -16,7 +16,9 @@ using nlohmann::json;
 
 ModelKind kind_of(const HttpRequest& request) {
   const auto kind = model_kind_of(request.id);
-  if (!kind) throw Error(ErrorKind::not_found, "there are no \"" + valid_utf8(request.id) + "\" in the library", "there are loras, checkpoints, embeddings, vaes");
+  if (!kind)
+    throw Error(ErrorKind::not_found, "there are no \"" + valid_utf8(request.id) + "\" in the library",
+                "there are loras, checkpoints, embeddings, vaes");
   return *kind;
 }
 
@@ -52,8 +54,14 @@ HttpResponse edit(App& app, const HttpRequest& request) {
 }
 
 json edit_body() {
-  json schema = object_schema({{"trigger_words", "array"}, {"preferred_multiplier", "number"}, {"negative_text", "string"}, {"description", "string"}, {"notes", "string"},
-                               {"favourite", "boolean"}, {"rating", "integer"}, {"sd_version", "string"}});
+  json schema = object_schema({{"trigger_words", "array"},
+                               {"preferred_multiplier", "number"},
+                               {"negative_text", "string"},
+                               {"description", "string"},
+                               {"notes", "string"},
+                               {"favourite", "boolean"},
+                               {"rating", "integer"},
+                               {"sd_version", "string"}});
   schema["properties"]["trigger_words"]["items"] = {{"type", "string"}};
   return schema;
 }
@@ -77,7 +85,8 @@ HttpResponse preview(App& app, const HttpRequest& request) {
 HttpResponse set_preview(App& app, const HttpRequest& request) {
   const ModelKind kind = kind_of(request);
   const std::string name = name_in(request);
-  if (!request.json.is_object()) throw Error(ErrorKind::bad_input, "send {\"image\": \"data:image/png;base64,…\"}, or {\"make\": true, \"prompt\": …}");
+  if (!request.json.is_object())
+    throw Error(ErrorKind::bad_input, "send {\"image\": \"data:image/png;base64,…\"}, or {\"make\": true, \"prompt\": …}");
   if (request.json.value("make", json(false)) == true) {
     Job job{.kind = "preview"};
     job.request = request.json;
@@ -88,11 +97,13 @@ HttpResponse set_preview(App& app, const HttpRequest& request) {
     return json_response({{"id", job.id}, {"position", app.jobs.position(job.id)}}, 202);
   }
   Members members(request.json);
-  const std::string image = members.wanted_text("image");
+  const std::string image = members.text("image").value_or("");
   members.any("make");
   members.finish();
+  if (image.empty()) throw Error(ErrorKind::bad_input, "\"image\" is missing", "or send {\"make\": true} to have one made");
   const auto bytes = upload_bytes(image, "image");
-  return json_response(json_of(app.library.set_preview(kind, name, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()))));
+  return json_response(
+      json_of(app.library.set_preview(kind, name, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()))));
 }
 
 json preview_body() { return object_schema({{"image", "string"}, {"make", "boolean"}, {"prompt", "string"}, {"seed", "integer"}}); }
@@ -107,7 +118,8 @@ HttpResponse fits(App& app, const HttpRequest& request) {
 constexpr Route kRoutes[] = {
     {Method::post, "/api/v1/library/refresh", "Scans the models folders now.", refresh},
     {Method::get, "/api/v1/library/fits", "Whether a LoRA (name) fits a checkpoint, by names and shapes.", fits},
-    {Method::get, "/api/v1/library/{id}", "Cards of loras, checkpoints, embeddings or vaes: query, folder, family, tag, favourite, sort, order, offset, limit.", list},
+    {Method::get, "/api/v1/library/{id}",
+     "Cards of loras, checkpoints, embeddings or vaes: query, folder, family, tag, favourite, sort, order, offset, limit.", list},
     {Method::get, "/api/v1/library/{id}/item", "All that is known of one (name).", item},
     {Method::post, "/api/v1/library/{id}/item", "What a person says of it; kept in NAME.json beside the file.", edit, edit_body},
     {Method::get, "/api/v1/library/{id}/preview", "Its picture (name; width for a small one).", preview},

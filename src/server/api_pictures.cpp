@@ -52,7 +52,9 @@ HttpResponse file(App& app, const HttpRequest& request) {
   const std::string id = id_in(request);
   const int64_t width = number_in(request, "width", 0, 16, 2048);
   const auto path = app.outputs.path(id);
-  if (width > 0) return bytes_response(request, thumbnail(app.pictures, app.data_folder("thumbnails"), path, static_cast<int>(width)), "image/jpeg", "", true);
+  if (width > 0)
+    return bytes_response(request, thumbnail(app.pictures, app.data_folder("thumbnails"), path, static_cast<int>(width)), "image/jpeg", "",
+                          true);
   return file_response(request, path);
 }
 
@@ -94,7 +96,8 @@ constexpr Route kRoutes[] = {
     {Method::get, "/api/v1/pictures", "What lies in the outputs folder, newest first: offset, limit.", list},
     {Method::get, "/api/v1/pictures/file", "A picture (id), or a small copy (width).", file},
     {Method::del, "/api/v1/pictures/file", "Removes a picture (id).", remove},
-    {Method::post, "/api/v1/pictures/info", "What a picture says of how it was made, and the request that makes it again.", info, image_body},
+    {Method::post, "/api/v1/pictures/info", "What a picture says of how it was made, and the request that makes it again.", info,
+     image_body},
     {Method::post, "/api/v1/prompt/tokens", "How many tokens a prompt has; tags do not count.", tokens, tokens_body},
 };
 }  // namespace

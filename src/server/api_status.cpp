@@ -19,7 +19,8 @@ HttpResponse health(App&, const HttpRequest&) { return json_response({{"status",
 HttpResponse status(App& app, const HttpRequest&) { return json_response(app.status()); }
 
 HttpResponse schema(App&, const HttpRequest&) {
-  return json_response({{"generate", generate_fields()}, {"train", train_fields()}, {"samplers", sampler_list()}, {"schedules", schedule_list()}});
+  return json_response(
+      {{"generate", generate_fields()}, {"train", train_fields()}, {"samplers", sampler_list()}, {"schedules", schedule_list()}});
 }
 
 HttpResponse openapi(App&, const HttpRequest&) { return json_response(openapi_text()); }
@@ -58,7 +59,8 @@ int64_t resident_bytes() {
 class MetricsText {
  public:
   void add(std::string_view name, std::string_view kind, std::string_view help, double value, const std::string& labels = "") {
-    if (name != last_) text_ += "# HELP " + std::string(name) + " " + std::string(help) + "\n# TYPE " + std::string(name) + " " + std::string(kind) + "\n";
+    if (name != last_)
+      text_ += "# HELP " + std::string(name) + " " + std::string(help) + "\n# TYPE " + std::string(name) + " " + std::string(kind) + "\n";
     last_ = name;
     text_ += std::string(name) + labels + " " + format_number(value) + "\n";
   }
@@ -72,10 +74,11 @@ HttpResponse metrics(App& app, const HttpRequest&) {
   const Metrics& m = app.metrics;
   const JobCounts counts = app.jobs.counts();
   MetricsText out;
-  const auto gauge = [&](std::string_view name, std::string_view help, double value, const std::string& labels = "") { out.add(name, "gauge", help, value, labels); };
-  const auto counter = [&](std::string_view name, std::string_view help, const std::atomic<int64_t>& value, const std::string& labels = "") {
-    out.add(name, "counter", help, static_cast<double>(value.load()), labels);
+  const auto gauge = [&](std::string_view name, std::string_view help, double value, const std::string& labels = "") {
+    out.add(name, "gauge", help, value, labels);
   };
+  const auto counter = [&](std::string_view name, std::string_view help, const std::atomic<int64_t>& value,
+                           const std::string& labels = "") { out.add(name, "counter", help, static_cast<double>(value.load()), labels); };
   gauge("lorikeet_uptime_seconds", "Since the start.", std::chrono::duration<double>(std::chrono::steady_clock::now() - m.started).count());
   gauge("lorikeet_resident_memory_bytes", "Memory of this process.", static_cast<double>(resident_bytes()));
   gauge("lorikeet_jobs", "Jobs that have not ended.", static_cast<double>(counts.waiting), "{state=\"waiting\"}");
@@ -86,7 +89,8 @@ HttpResponse metrics(App& app, const HttpRequest&) {
   counter("lorikeet_jobs_ended_total", "", m.jobs_cancelled, "{state=\"cancelled\"}");
   counter("lorikeet_pictures_total", "Pictures made.", m.pictures);
   for (size_t digit = 1; digit < m.requests.size(); ++digit)
-    counter("lorikeet_http_requests_total", "Requests answered, by the first digit of the status.", m.requests[digit], "{status=\"" + std::to_string(digit) + "xx\"}");
+    counter("lorikeet_http_requests_total", "Requests answered, by the first digit of the status.", m.requests[digit],
+            "{status=\"" + std::to_string(digit) + "xx\"}");
   out.add("lorikeet_http_seconds_total", "counter", "Time spent on answers.", static_cast<double>(m.request_microseconds.load()) / 1e6);
   gauge("lorikeet_connections", "Open connections.", static_cast<double>(m.connections.load()));
   counter("lorikeet_connections_refused_total", "Connections that were one too many.", m.refused_connections);

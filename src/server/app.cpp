@@ -39,8 +39,10 @@ HttpResponse no_route(const HttpRequest& request, const RouteMatch& match) {
   if (!match.methods.empty()) {
     std::vector<std::string> allowed;
     for (const Method method : match.methods) allowed.emplace_back(name(method));
-    HttpResponse response = problem(HttpError(405, "bad_input", valid_utf8(request.path) + " does not know " + std::string(name(request.method)), "it knows " + join(allowed, ", ")),
-                                    dialect_of(request.path));
+    HttpResponse response =
+        problem(HttpError(405, "bad_input", valid_utf8(request.path) + " does not know " + std::string(name(request.method)),
+                          "it knows " + join(allowed, ", ")),
+                dialect_of(request.path));
     response.headers.emplace_back("Allow", join(allowed, ", "));
     return response;
   }
@@ -61,7 +63,9 @@ DataLock::DataLock(const fs::path& folder) {
   fs::create_directories(folder, code);
   const fs::path file = folder / "lock";
   fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd_ < 0) throw Error(ErrorKind::io, "cannot write to the data folder " + folder.string() + (code ? ": " + code.message() : ""), "choose another one with --data");
+  if (fd_ < 0)
+    throw Error(ErrorKind::io, "cannot write to the data folder " + folder.string() + (code ? ": " + code.message() : ""),
+                "choose another one with --data");
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     ::close(fd_);
     throw Error(ErrorKind::io, "another server uses the data folder " + folder.string(), "end it, or choose another folder with --data");
@@ -81,7 +85,11 @@ App::App(ServerOptions the_options)
       worker(*this) {
   if (!options.model.empty()) choose_checkpoint(options.model);
   jobs.on_change([this](const Job& job) {
-    if (job.ended()) (job.state == JobState::done ? metrics.jobs_done : job.state == JobState::failed ? metrics.jobs_failed : metrics.jobs_cancelled).fetch_add(1);
+    if (job.ended())
+      (job.state == JobState::done     ? metrics.jobs_done
+       : job.state == JobState::failed ? metrics.jobs_failed
+                                       : metrics.jobs_cancelled)
+          .fetch_add(1);
     events.publish("job", "job " + std::to_string(job.id), dump(json_of_job(job, true)));
     publish_status();
   });
@@ -122,7 +130,8 @@ std::string App::chosen_checkpoint() const {
   }
   const auto all = options.folders.list(ModelKind::checkpoint);
   if (all.empty())
-    throw Error(ErrorKind::not_found, "there is no checkpoint to make pictures with", "put a Stable Diffusion checkpoint (.safetensors) into models/checkpoints/");
+    throw Error(ErrorKind::not_found, "there is no checkpoint to make pictures with",
+                "put a Stable Diffusion checkpoint (.safetensors) into models/checkpoints/");
   return all.front().name;
 }
 
@@ -144,8 +153,10 @@ json App::status() const {
   try {
     const std::string chosen = chosen_checkpoint();
     loaded = engine.checkpoint == chosen;
-    if (const auto found = library.card(ModelKind::checkpoint, chosen)) card = lorikeet::json_of(*found);
-    else card = {{"name", chosen}, {"title", chosen}};
+    if (const auto found = library.card(ModelKind::checkpoint, chosen))
+      card = lorikeet::json_of(*found);
+    else
+      card = {{"name", chosen}, {"title", chosen}};
   } catch (const Error&) {  // no checkpoint: null
   }
   const JobCounts counts = jobs.counts();
@@ -165,7 +176,9 @@ void App::publish_status() {
   if (events.listeners() > 0) events.publish("status", "status", dump(status()));
 }
 
-json App::json_of_job(const Job& job, bool brief) const { return lorikeet::json_of_job(job, const_cast<Worker&>(worker).live().find(job.id), jobs.position(job.id), brief); }
+json App::json_of_job(const Job& job, bool brief) const {
+  return lorikeet::json_of_job(job, const_cast<Worker&>(worker).live().find(job.id), jobs.position(job.id), brief);
+}
 
 void App::publish_job(int64_t id) {
   if (events.listeners() == 0) return;
@@ -175,7 +188,8 @@ void App::publish_job(int64_t id) {
 HttpResponse App::dispatch(HttpRequest& request) {
   const RouteMatch match = find_route(request.method, request.path);
   if (!match.route) {
-    if (request.method == Method::get && dialect_of(request.path) == Dialect::ours && !starts_with(request.path, "/api/")) return page_response(request);
+    if (request.method == Method::get && dialect_of(request.path) == Dialect::ours && !starts_with(request.path, "/api/"))
+      return page_response(request);
     return no_route(request, match);
   }
   request.id = match.id;

@@ -27,10 +27,10 @@ struct ServerOptions {
   int port = 7860;  // 0: any free one
   ModelFolders folders = {};
   std::filesystem::path outputs = "outputs", data = {};  // data: queue, index, data sets, runs of training; made when missing
-  std::string model = {};                           // the checkpoint to begin with; "": the last one chosen, else the first
+  std::string model = {};                                // the checkpoint to begin with; "": the last one chosen, else the first
   std::string device = "auto", precision = "auto";
   int threads = 0;
-  int batch = 0;          // pictures of several jobs made together; 0: 8 on a GPU, 1 on the CPU, where a batch gains nothing
+  int batch = 0;  // pictures of several jobs made together; 0: 8 on a GPU, 1 on the CPU, where a batch gains nothing
   GuardOptions guard = {};
   bool server_stop = false;  // A1111's --api-server-stop: clients may end the server
   bool watch = true;         // the models folders, and hash their files

@@ -42,14 +42,16 @@ fs::path caption_file(const fs::path& picture) { return fs::path(picture).replac
 std::string checked_file_name(std::string_view name, std::string_view what) {
   const std::string trimmed(trim(name));
   const auto refuse = [&](const std::string& why) {
-    return Error(ErrorKind::bad_input, "\"" + valid_utf8(trimmed.substr(0, 80)) + "\" is no " + std::string(what) + ": " + why, "take letters, digits, '-', '_'");
+    return Error(ErrorKind::bad_input, "\"" + valid_utf8(trimmed.substr(0, 80)) + "\" is no " + std::string(what) + ": " + why,
+                 "take letters, digits, '-', '_'");
   };
   if (trimmed.empty()) throw refuse("it is empty");
   if (trimmed.size() > kLongestName) throw refuse("it is too long");
   if (trimmed[0] == '.') throw refuse("it begins with a dot");
   if (!is_valid_utf8(trimmed)) throw refuse("it is no UTF-8");
   for (const char c : trimmed)
-    if (std::iscntrl(static_cast<unsigned char>(c)) || std::string_view("/\\:*?\"<>|").find(c) != std::string_view::npos) throw refuse("it holds a sign that names of files do not have");
+    if (std::iscntrl(static_cast<unsigned char>(c)) || std::string_view("/\\:*?\"<>|").find(c) != std::string_view::npos)
+      throw refuse("it holds a sign that names of files do not have");
   return trimmed;
 }
 
@@ -58,7 +60,8 @@ std::vector<Datasets::Entry> Datasets::list() const {
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(folder_, code)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_directory(code) && !starts_with(name, ".")) entries.push_back({valid_utf8(name), static_cast<int64_t>(pictures_in(entry.path()).size())});
+    if (entry.is_directory(code) && !starts_with(name, "."))
+      entries.push_back({valid_utf8(name), static_cast<int64_t>(pictures_in(entry.path()).size())});
   }
   std::ranges::sort(entries, {}, &Entry::name);
   return entries;
@@ -73,12 +76,14 @@ fs::path Datasets::folder(std::string_view name) const {
   std::vector<std::string> names;
   for (const Entry& entry : list()) names.push_back(entry.name);
   const std::string near = did_you_mean(name, names);
-  throw Error(ErrorKind::not_found, "there is no data set \"" + valid_utf8(name) + "\"", near.empty() && !names.empty() ? "there are " + join(names, ", ") : near);
+  throw Error(ErrorKind::not_found, "there is no data set \"" + valid_utf8(name) + "\"",
+              near.empty() && !names.empty() ? "there are " + join(names, ", ") : near);
 }
 
 fs::path Datasets::picture(std::string_view name, std::string_view file) const {
   const fs::path path = path_below(folder(name), checked_file_name(file, "name of a picture"));
-  if (!is_picture(path)) throw Error(ErrorKind::not_found, "there is no picture \"" + valid_utf8(file) + "\" in the data set \"" + valid_utf8(name) + "\"");
+  if (!is_picture(path))
+    throw Error(ErrorKind::not_found, "there is no picture \"" + valid_utf8(file) + "\" in the data set \"" + valid_utf8(name) + "\"");
   return path;
 }
 
@@ -112,7 +117,8 @@ std::string Datasets::add(std::string_view name, std::string_view file, std::str
   const std::string end(extension(info.format));
   std::string chosen = stem + end;
   std::error_code code;
-  for (int number = 2; fs::exists(to / chosen, code) || fs::exists(caption_file(to / chosen), code); ++number) chosen = stem + "-" + std::to_string(number) + end;
+  for (int number = 2; fs::exists(to / chosen, code) || fs::exists(caption_file(to / chosen), code); ++number)
+    chosen = stem + "-" + std::to_string(number) + end;
   write_file_atomically(to / chosen, bytes);
   if (!caption.empty()) set_caption(name, chosen, caption);
   return chosen;

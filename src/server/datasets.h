@@ -22,8 +22,8 @@ class Datasets {
     int64_t pictures = 0;
   };
   std::vector<Entry> list() const;
-  std::vector<DatasetPicture> pictures(std::string_view name) const;       // Error{not_found}
-  std::filesystem::path folder(std::string_view name) const;               // Error{not_found}
+  std::vector<DatasetPicture> pictures(std::string_view name) const;  // Error{not_found}
+  std::filesystem::path folder(std::string_view name) const;          // Error{not_found}
   std::filesystem::path picture(std::string_view name, std::string_view file) const;
 
   // Names are letters, digits and "-_. ", no dot in front; Error{bad_input}. `file` gets a number where there is one of that name.

@@ -29,9 +29,11 @@ bool is_address(const std::string& host) {
 }
 
 std::string cookie_of(const HttpRequest& request) {
-  for (const std::string_view part : split(request.header("cookie"), ';')) {
+  const std::string header = request.header("cookie");
+  for (const std::string_view part : split(header, ';')) {
     const std::string_view pair = trim(part);
-    if (starts_with(pair, kCookie) && pair.size() > kCookie.size() && pair[kCookie.size()] == '=') return std::string(pair.substr(kCookie.size() + 1));
+    if (starts_with(pair, kCookie) && pair.size() > kCookie.size() && pair[kCookie.size()] == '=')
+      return std::string(pair.substr(kCookie.size() + 1));
   }
   return "";
 }
@@ -39,7 +41,8 @@ std::string cookie_of(const HttpRequest& request) {
 std::string random_digits() {
   std::string bytes(32, '\0');
   std::ifstream random("/dev/urandom", std::ios::binary);
-  if (!random.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) throw Error(ErrorKind::internal, "the system gives no random numbers");
+  if (!random.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+    throw Error(ErrorKind::internal, "the system gives no random numbers");
   return sha256(bytes);
 }
 
@@ -95,12 +98,14 @@ bool Guard::knows(const HttpRequest& request) const {
 
 bool Guard::is_our_host(const std::string& host) const {
   const std::string name = lower(without_port(host));
-  return name.empty() || name == "localhost" || ends_with(name, ".localhost") || is_address(name) || std::ranges::find(options_.hosts, name) != options_.hosts.end();
+  return name.empty() || name == "localhost" || ends_with(name, ".localhost") || is_address(name) ||
+         std::ranges::find(options_.hosts, name) != options_.hosts.end();
 }
 
 bool Guard::is_origin_allowed(const std::string& origin, const std::string& host) const {
   if (origin == "http://" + host || origin == "https://" + host) return true;
-  return std::ranges::any_of(options_.origins, [&](const std::string& allowed) { return allowed == "*" || lower(allowed) == lower(origin); });
+  return std::ranges::any_of(options_.origins,
+                             [&](const std::string& allowed) { return allowed == "*" || lower(allowed) == lower(origin); });
 }
 
 void Guard::note_failure(const std::string& address) {
@@ -115,7 +120,8 @@ std::optional<HttpResponse> Guard::refuse_failing(const std::string& address) {
   if (found == failures_.end()) return std::nullopt;
   auto& times = found->second;
   while (!times.empty() && Clock::now() - times.front() > kFailureWindow) times.pop_front();
-  if (times.empty()) failures_.erase(found);
+  if (times.empty())
+    failures_.erase(found);
   else if (static_cast<int>(times.size()) >= kMostFailures) {
     HttpResponse response = problem(HttpError(429, "unauthorized", "too many wrong tokens or passwords", "wait a minute"), Dialect::ours);
     response.headers.emplace_back("Retry-After", std::to_string(kFailureWindow.count()));
@@ -128,9 +134,11 @@ std::optional<HttpResponse> Guard::refuse_failing(const std::string& address) {
 std::optional<HttpResponse> Guard::refuse(const HttpRequest& request, const std::string& method) {
   const std::string host = request.header("host"), origin = request.header("origin");
   if (!is_our_host(host))
-    return refusal(403, "forbidden", "this server is not called \"" + valid_utf8(host) + "\"", "start it with --host-name NAME for another name", request);
+    return refusal(403, "forbidden", "this server is not called \"" + valid_utf8(host) + "\"",
+                   "start it with --host-name NAME for another name", request);
   if (method == "OPTIONS") {
-    if (origin.empty() || !is_origin_allowed(origin, host)) return refusal(403, "forbidden", "no page of another server may call this one", "--cors ORIGIN allows one", request);
+    if (origin.empty() || !is_origin_allowed(origin, host))
+      return refusal(403, "forbidden", "no page of another server may call this one", "--cors ORIGIN allows one", request);
     HttpResponse response{.status = 204};
     response.headers = headers_for(request);
     response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, DELETE");
@@ -143,15 +151,18 @@ std::optional<HttpResponse> Guard::refuse(const HttpRequest& request, const std:
   if (changes && ((!origin.empty() && !is_origin_allowed(origin, host)) || cross_site))
     return refusal(403, "forbidden", "a page of another server asked for this", "--cors ORIGIN allows one", request);
   const std::string type = lower(request.header("content-type"));
-  const bool has_body = !request.header("transfer-encoding").empty() || (!request.header("content-length").empty() && request.header("content-length") != "0");
+  const bool has_body = !request.header("transfer-encoding").empty() ||
+                        (!request.header("content-length").empty() && request.header("content-length") != "0");
   if (changes && has_body && !starts_with(type, "application/json"))
     return refusal(415, "unsupported", "the body of a request is JSON", "send the header Content-Type: application/json", request);
   if (!needs_secret() || is_open(request)) return std::nullopt;
   if (auto failing = refuse_failing(request.address)) return failing;
   if (knows(request)) return std::nullopt;
   if (!request.header("authorization").empty()) note_failure(request.address);
-  HttpResponse response = refusal(401, "unauthorized", "this server wants a token or a password", "send Authorization: Bearer TOKEN, or Basic", request);
-  response.headers.emplace_back("WWW-Authenticate", dialect_of(request.path) == Dialect::a1111 ? "Basic realm=\"Lorikeet\"" : "Bearer realm=\"Lorikeet\"");
+  HttpResponse response =
+      refusal(401, "unauthorized", "this server wants a token or a password", "send Authorization: Bearer TOKEN, or Basic", request);
+  response.headers.emplace_back("WWW-Authenticate",
+                                dialect_of(request.path) == Dialect::a1111 ? "Basic realm=\"Lorikeet\"" : "Bearer realm=\"Lorikeet\"");
   return response;
 }
 
@@ -169,7 +180,8 @@ std::string Guard::log_in(const HttpRequest& request, const std::string& secret)
   if (refuse_failing(request.address)) throw HttpError(429, "unauthorized", "too many wrong tokens or passwords", "wait a minute");
   if (!is_secret(secret)) {
     note_failure(request.address);
-    throw HttpError(401, "unauthorized", "that is not the token of this server", "it was given with --token or --user when the server was started");
+    throw HttpError(401, "unauthorized", "that is not the token of this server",
+                    "it was given with --token or --user when the server was started");
   }
   const std::string session = random_digits();
   const std::lock_guard lock(mutex_);

@@ -38,7 +38,8 @@ std::string dump(const json& value) { return value.dump(-1, ' ', false, json::er
 
 HttpResponse json_response(const json& value, int status) { return {.status = status, .body = dump(value)}; }
 
-HttpResponse bytes_response(const HttpRequest& request, std::string bytes, std::string content_type, const std::string& etag, bool immutable) {
+HttpResponse bytes_response(const HttpRequest& request, std::string bytes, std::string content_type, const std::string& etag,
+                            bool immutable) {
   HttpResponse response{.content_type = std::move(content_type), .body = std::move(bytes)};
   response.headers.emplace_back("Cache-Control", immutable ? "private, max-age=31536000, immutable" : "private, no-cache");
   if (etag.empty()) return response;

@@ -1,5 +1,5 @@
-// Jobs of the kind "generate": a request in fields()' names -> generate() -> pictures in the outputs folder. One call for each batch, so that
-// what is finished is safe and seen before the next begins.
+// Jobs of the kind "generate": a request in fields()' names -> generate() -> pictures in the outputs folder. One call for each batch, so
+// that what is finished is safe and seen before the next begins.
 #include <algorithm>
 #include <random>
 #include <set>
@@ -30,7 +30,8 @@ void check_pictures(const json& request) {
   for (const char* field : {"init_image", "mask_image"}) {
     const auto value = request.find(field);
     if (value == request.end() || value->is_null() || *value == "") continue;
-    if (!value->is_string()) throw Error(ErrorKind::bad_input, "\"" + std::string(field) + "\" wants a picture as \"data:image/png;base64,…\"");
+    if (!value->is_string())
+      throw Error(ErrorKind::bad_input, "\"" + std::string(field) + "\" wants a picture as \"data:image/png;base64,…\"");
     upload_bytes(value->get_ref<const std::string&>(), field);
   }
 }
@@ -50,10 +51,12 @@ void check_size(const Request& request) {
   double pixels = static_cast<double>(request.width) * request.height * scale * scale;
   if (request.enable_hr) pixels = std::max(pixels, static_cast<double>(request.hr_resize_x) * request.hr_resize_y);
   if (pixels * batch_pictures(request) > static_cast<double>(kMostBatchPixels))
-    throw Error(ErrorKind::bad_input, "a batch of " + std::to_string(batch_pictures(request)) + " pictures of this size is too large for this server",
+    throw Error(ErrorKind::bad_input,
+                "a batch of " + std::to_string(batch_pictures(request)) + " pictures of this size is too large for this server",
                 "choose a smaller size or batch_size; at most " + std::to_string(kMostBatchPixels >> 20) + " million pixels together");
   if (all_pictures(request) > kMostPictures)
-    throw Error(ErrorKind::bad_input, "that would be " + std::to_string(all_pictures(request)) + " pictures", "a job makes at most " + std::to_string(kMostPictures));
+    throw Error(ErrorKind::bad_input, "that would be " + std::to_string(all_pictures(request)) + " pictures",
+                "a job makes at most " + std::to_string(kMostPictures));
 }
 
 // Jobs that differ in these only can be made together, each picture with its own prompt, LoRAs and seeds.
@@ -94,7 +97,8 @@ void hand_out(App& app, Job& job, const Request& request, const GeneratedPicture
   app.metrics.pictures.fetch_add(1);
   if (!job.delivery) return;
   const std::lock_guard lock(job.delivery->mutex);
-  job.delivery->pictures.push_back({std::move(file), made.infotext, made.seed, job.subseed + (made.seed - job.seed), made.picture.width_px, made.picture.height_px});
+  job.delivery->pictures.push_back(
+      {std::move(file), made.infotext, made.seed, job.subseed + (made.seed - job.seed), made.picture.width_px, made.picture.height_px});
 }
 
 // The files that a job's own tags name; of several jobs made together each is told of its own.
@@ -117,7 +121,9 @@ void add_reports(Job& job, const GenerateResult& made) {
   job.delivery->loras = job.result.value("loras", json::array());
 }
 
-int stages_of(const Request& request, bool apart) { return (request.enable_hr ? 2 : 1) * (apart ? static_cast<int>(request.prompts.size()) : 1); }
+int stages_of(const Request& request, bool apart) {
+  return (request.enable_hr ? 2 : 1) * (apart ? static_cast<int>(request.prompts.size()) : 1);
+}
 
 int preview_steps(App& app) {
   const json settings = app.settings.all();
@@ -130,7 +136,8 @@ std::optional<GeneratedPicture> unfinished(JobRun& run, Engine& engine, const Jo
   if (!latent.defined() || !job.delivery) return std::nullopt;
   torch::NoGradGuard no_grad;
   Progress quiet;
-  const Tensor image = decode_latent(engine.vae(request.vae), engine.spec().latent, latent.slice(0, 0, 1).to(torch::kCPU, torch::kFloat32), request.vae_tiling, quiet);
+  const Tensor image = decode_latent(engine.vae(request.vae), engine.spec().latent, latent.slice(0, 0, 1).to(torch::kCPU, torch::kFloat32),
+                                     request.vae_tiling, quiet);
   return GeneratedPicture{picture_of(image), "", job.seed};
 }
 
@@ -227,13 +234,15 @@ Request read_generate_request(App& app, const json& asked) {
 json loras_json(const std::vector<LoraReport>& loras) {
   json list = json::array();
   for (const LoraReport& lora : loras)
-    list.push_back({{"name", lora.name}, {"matched", lora.matched}, {"total", lora.total}, {"family", lora.family}, {"message", line_of(lora)}});
+    list.push_back(
+        {{"name", lora.name}, {"matched", lora.matched}, {"total", lora.total}, {"family", lora.family}, {"message", line_of(lora)}});
   return list;
 }
 
 json picture_json(const std::string& id, int width_px, int height_px, int64_t seed, const std::string& infotext) {
   const std::string url = "/api/v1/pictures/file?id=" + url_encoded(id);
-  return {{"id", id}, {"url", url}, {"thumb_url", url + "&width=256"}, {"width", width_px}, {"height", height_px}, {"seed", seed}, {"infotext", infotext}};
+  return {{"id", id},     {"url", url},          {"thumb_url", url + "&width=256"}, {"width", width_px}, {"height", height_px},
+          {"seed", seed}, {"infotext", infotext}};
 }
 
 json keep_picture(App& app, const Picture& picture, const std::string& infotext, int64_t seed, PictureFormat format, int quality) {

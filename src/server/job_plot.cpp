@@ -18,13 +18,15 @@ void settle_vaes(App& app, PlotRequest& plot) {
   for (PlotAxis& axis : plot.axes) {
     if (axis.key != "vae") continue;
     for (std::string& value : axis.values)
-      if (!value.empty() && lower(value) != "automatic" && lower(value) != "none") value = app.options.folders.find(ModelKind::vae, value).file.path.string();
+      if (!value.empty() && lower(value) != "automatic" && lower(value) != "none")
+        value = app.options.folders.find(ModelKind::vae, value).file.path.string();
   }
 }
 
 void refuse_picture_axes(const PlotRequest& plot) {
   for (const PlotAxis& axis : plot.axes)
-    if (axis.key == "init_image" || axis.key == "mask_image") throw Error(ErrorKind::bad_input, axis.key + " cannot be an axis of a plot here");
+    if (axis.key == "init_image" || axis.key == "mask_image")
+      throw Error(ErrorKind::bad_input, axis.key + " cannot be an axis of a plot here");
 }
 
 PlotRequest read_plot(App& app, const json& request) {
@@ -38,7 +40,8 @@ PlotRequest read_plot(App& app, const json& request) {
   plot.title = members.text("title").value_or("");
   members.any("checkpoint");
   members.finish();
-  if (plot.axes == PlotRequest{}.axes) throw Error(ErrorKind::bad_input, "nothing changes in this plot", "give at least one side, for example \"x\": \"steps=10,20,30\"");
+  if (plot.axes == PlotRequest{}.axes)
+    throw Error(ErrorKind::bad_input, "nothing changes in this plot", "give at least one side, for example \"x\": \"steps=10,20,30\"");
   refuse_picture_axes(plot);
   settle_vaes(app, plot);
   return plot;
@@ -46,7 +49,8 @@ PlotRequest read_plot(App& app, const json& request) {
 }  // namespace
 
 void check_plot_job(App& app, Job& job) {
-  if (!job.request.is_object()) throw Error(ErrorKind::bad_input, "the request of a plot is a JSON object, {\"base\": {…}, \"x\": \"KEY=VALUES\"}");
+  if (!job.request.is_object())
+    throw Error(ErrorKind::bad_input, "the request of a plot is a JSON object, {\"base\": {…}, \"x\": \"KEY=VALUES\"}");
   json* base = job.request.contains("base") ? &job.request["base"] : nullptr;
   if (base && !base->is_object()) throw Error(ErrorKind::bad_input, "\"base\" wants the settings of a picture, {\"prompt\": …}");
   const std::string checkpoint = take_checkpoint(app, base && base->contains("checkpoint") ? *base : job.request);
@@ -75,10 +79,11 @@ void run_plot_job(JobRun& run) {
   progress.preview_with(engine, 1);
   const PlotResult made = make_plot(engine, plot, progress);
   for (const std::string& warning : made.warnings) job.warnings.push_back(without_folders(warning));
-  job.result = {{"pictures", json::array({keep_picture(run.app, made.sheet, made.infotext, job.seed, plot.base.format, plot.base.quality)})},
-                {"loras", loras_json(made.loras)},
-                {"cells", made.cells.size()},
-                {"seconds", made.seconds}};
+  job.result = {
+      {"pictures", json::array({keep_picture(run.app, made.sheet, made.infotext, job.seed, plot.base.format, plot.base.quality)})},
+      {"loras", loras_json(made.loras)},
+      {"cells", made.cells.size()},
+      {"seconds", made.seconds}};
 }
 
 }  // namespace lorikeet

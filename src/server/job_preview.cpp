@@ -29,7 +29,8 @@ Target take_target(App& app, json& request) {
   const std::string name = request["name"];
   const auto card = app.library.card(target.kind, name);
   target.name = card ? card->name : app.options.folders.find(target.kind, name).file.name;
-  const json multiplier = request.value("multiplier", json(card && card->preferred_multiplier && *card->preferred_multiplier != 0 ? *card->preferred_multiplier : 1.0));
+  const json multiplier = request.value(
+      "multiplier", json(card && card->preferred_multiplier && *card->preferred_multiplier != 0 ? *card->preferred_multiplier : 1.0));
   if (!multiplier.is_number()) throw Error(ErrorKind::bad_input, "\"multiplier\" wants a number");
   target.multiplier = multiplier;
   for (const char* own : {"library", "name", "multiplier"}) request.erase(own);
@@ -53,7 +54,8 @@ void check_preview_job(App& app, Job& job) {
   const Target target = take_target(app, job.request);
   const std::string checkpoint = take_checkpoint(app, job.request);
   Request request = read_generate_request(app, job.request);
-  if (request.prompts.size() > 1 || request.batch_size > 1 || request.n_iter > 1) throw Error(ErrorKind::bad_input, "a preview is of one picture", "give one prompt, batch_size 1");
+  if (request.prompts.size() > 1 || request.batch_size > 1 || request.n_iter > 1)
+    throw Error(ErrorKind::bad_input, "a preview is of one picture", "give one prompt, batch_size 1");
   if (trim(request.prompts[0]).empty()) job.request["prompt"] = default_prompt(app, target);
   job.request["checkpoint"] = checkpoint;
   job.request["library"] = asked.value("library", "loras");

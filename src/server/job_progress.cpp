@@ -52,7 +52,8 @@ void JobProgress::step(int done) {
 }
 
 void JobProgress::tell(bool always) {
-  const double within = state_.steps > 0 ? (stage_ - 1 + static_cast<double>(state_.step) / state_.steps) / stages_ : static_cast<double>(stage_) / stages_;
+  const double within =
+      state_.steps > 0 ? (stage_ - 1 + static_cast<double>(state_.step) / state_.steps) / stages_ : static_cast<double>(stage_) / stages_;
   const double now = (state_.part + std::clamp(within, 0.0, 1.0)) / state_.parts;
   state_.progress = std::max(state_.progress, std::min(now, 0.99));
   state_.seconds = seconds_since(began_);

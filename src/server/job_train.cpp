@@ -27,12 +27,14 @@ fs::path run_folder(App& app, const Job& job) { return app.data_folder("runs") /
 
 void refuse_settled(const json& request) {
   for (const auto& [key, value] : request.items())
-    if (is_settled_by_server(key)) throw Error(ErrorKind::bad_input, "\"" + key + "\" is not for a request: this server settles it itself", "leave it out");
+    if (is_settled_by_server(key))
+      throw Error(ErrorKind::bad_input, "\"" + key + "\" is not for a request: this server settles it itself", "leave it out");
 }
 
 // The names of a request as files here.
 TrainConfig read_config(App& app, const json& request) {
-  if (!request.is_object()) throw Error(ErrorKind::bad_input, "the request of a training is a JSON object with the fields of \"train\" in /api/v1/schema");
+  if (!request.is_object())
+    throw Error(ErrorKind::bad_input, "the request of a training is a JSON object with the fields of \"train\" in /api/v1/schema");
   refuse_settled(request);
   TrainConfig config;
   read_fields(config, request);
@@ -69,7 +71,8 @@ json thinned(const std::vector<LogRow>& rows) {
   json list = json::array();
   const size_t every = rows.size() / kMostLogRows + 1;
   for (size_t i = 0; i < rows.size(); ++i)
-    if (i % every == 0 || i + 1 == rows.size() || (rows[i].validation && rows.size() < 10 * kMostLogRows)) list.push_back(row_json(rows[i]));
+    if (i % every == 0 || i + 1 == rows.size() || (rows[i].validation && rows.size() < 10 * kMostLogRows))
+      list.push_back(row_json(rows[i]));
   return list;
 }
 
@@ -83,7 +86,8 @@ json samples_json(App& app, const Job& job) {
     const std::string stem = file.stem().string();
     const auto step = starts_with(stem, "step-") ? parse_int(stem.substr(5)) : std::nullopt;
     if (!step || file.extension() != ".png") continue;
-    samples.push_back({{"step", *step}, {"url", "/api/v1/training/sample?run=" + std::to_string(job.id) + "&step=" + std::to_string(*step)}});
+    samples.push_back(
+        {{"step", *step}, {"url", "/api/v1/training/sample?run=" + std::to_string(job.id) + "&step=" + std::to_string(*step)}});
   }
   return samples;
 }
@@ -121,7 +125,9 @@ void check_train_job(App& app, Job& job) {
   config.run_dir = (app.data_folder("runs") / "new").string();
   const TrainConfig complete = checked(config);
   job.request["out"] = complete.out;
-  job.request["model"] = job.request.contains("model") && job.request["model"] != "" ? app.checkpoint_named(job.request["model"].get<std::string>()) : app.chosen_checkpoint();
+  job.request["model"] = job.request.contains("model") && job.request["model"] != ""
+                             ? app.checkpoint_named(job.request["model"].get<std::string>())
+                             : app.chosen_checkpoint();
   if (job.title.empty()) job.title = "Training of " + complete.out;
 }
 
@@ -135,7 +141,8 @@ void run_train_job(JobRun& run) {
   TrainResult made;
   try {
     std::error_code code;
-    made = fs::exists(fs::path(config.run_dir) / "run.toml", code) ? resume_training(config.run_dir, hooks, progress) : train(config, hooks, progress);
+    made = fs::exists(fs::path(config.run_dir) / "run.toml", code) ? resume_training(config.run_dir, hooks, progress)
+                                                                   : train(config, hooks, progress);
   } catch (const Error&) {
     note_course(run.app, job);
     run.save(job);

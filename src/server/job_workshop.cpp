@@ -1,5 +1,5 @@
-// Jobs of the kind "workshop": the verbs of `lorikeet lora` on the files of the library, by their names. What is written goes into the models
-// folders under a new name.
+// Jobs of the kind "workshop": the verbs of `lorikeet lora` on the files of the library, by their names. What is written goes into the
+// models folders under a new name.
 #include <array>
 
 #include "base/error.h"
@@ -73,7 +73,8 @@ void read_ranks(Members& members, Asked& asked) {
   asked.conv_rank = members.whole_number("conv_rank").value_or(0);
   asked.rule = members.text("rule").value_or("");
   if (const json* list = members.any("block_ranks"))
-    asked.block_ranks = list->is_string() ? std::vector<std::string>{list->get<std::string>()} : members.texts("block_ranks").value_or(std::vector<std::string>());
+    asked.block_ranks = list->is_string() ? std::vector<std::string>{list->get<std::string>()}
+                                          : members.texts("block_ranks").value_or(std::vector<std::string>());
 }
 
 void read_nothing(Members&, Asked&) {}
@@ -124,7 +125,9 @@ RankOptions ranks_of(const Asked& asked) {
   return ranks;
 }
 
-std::optional<Dtype> dtype_of(const Asked& asked, std::string_view otherwise) { return dtype_of_word(asked.dtype.empty() ? otherwise : std::string_view(asked.dtype)); }
+std::optional<Dtype> dtype_of(const Asked& asked, std::string_view otherwise) {
+  return dtype_of_word(asked.dtype.empty() ? otherwise : std::string_view(asked.dtype));
+}
 
 std::vector<MixInput> mix_inputs(const Asked& asked, LoraTable& table) {
   std::vector<MixInput> inputs;
@@ -141,16 +144,19 @@ std::vector<MixInput> mix_inputs(const Asked& asked, LoraTable& table) {
 // "styles/fox" -> the file below the first folder of that kind; nothing leads out of it.
 fs::path output_file(App& app, ModelKind kind, const Asked& asked, const std::string& extension = ".safetensors") {
   const auto& places = app.options.folders.places(kind);
-  if (places.empty()) throw Error(ErrorKind::not_found, "there is no folder for a new " + std::string(name(kind)), "make one in the models folder");
+  if (places.empty())
+    throw Error(ErrorKind::not_found, "there is no folder for a new " + std::string(name(kind)), "make one in the models folder");
   fs::path path = places.front();
   for (const std::string_view part : split(asked.output, '/')) path /= checked_file_name(part, "name of a new file");
   if (lower(path.extension().string()) != extension) path += extension;
   std::error_code code;
   if (!asked.force && fs::exists(path, code))
-    throw HttpError(409, "conflict", "there is a " + std::string(name(kind)) + " \"" + asked.output + "\" already", "choose another name, or send \"force\": true to replace it");
+    throw HttpError(409, "conflict", "there is a " + std::string(name(kind)) + " \"" + asked.output + "\" already",
+                    "choose another name, or send \"force\": true to replace it");
   const fs::path inside = fs::weakly_canonical(path.parent_path(), code);
   const std::string root = fs::canonical(places.front(), code).string();
-  if (inside.string() != root && !starts_with(inside.string(), root + "/")) throw HttpError(403, "forbidden", "\"" + asked.output + "\" leads out of the models folder");
+  if (inside.string() != root && !starts_with(inside.string(), root + "/"))
+    throw HttpError(403, "forbidden", "\"" + asked.output + "\" leads out of the models folder");
   return path;
 }
 
@@ -164,16 +170,23 @@ fs::path prepared_file(App& app, ModelKind kind, const Asked& asked) {
 void tell(JobRun& run, Job& job, const Asked& asked, const MadeLora& made) {
   run.app.library.refresh();
   for (const std::string& note : made.notes) job.warnings.push_back(without_folders(note));
-  job.result = {{"output", asked.output}, {"text", line_of(made.layers)}, {"data", {{"relative_error", total_error(made.layers)}, {"layers", json_of(made.layers)}}}, {"pictures", json::array()}};
+  job.result = {{"output", asked.output},
+                {"text", line_of(made.layers)},
+                {"data", {{"relative_error", total_error(made.layers)}, {"layers", json_of(made.layers)}}},
+                {"pictures", json::array()}};
 }
 
 void run_bake(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
   const auto inputs = mix_inputs(asked, table);
   const OpenCheckpoint& model = *table.checkpoint();
-  const BakeResult made = bake(*model.checkpoint, model.layers, inputs, {dtype_of(asked, "keep")}, prepared_file(run.app, ModelKind::checkpoint, asked), run.begin());
+  const BakeResult made = bake(*model.checkpoint, model.layers, inputs, {dtype_of(asked, "keep")},
+                               prepared_file(run.app, ModelKind::checkpoint, asked), run.begin());
   run.app.library.refresh();
   for (const std::string& note : made.notes) job.warnings.push_back(without_folders(note));
-  job.result = {{"output", asked.output}, {"text", std::to_string(made.layers) + " layers changed"}, {"data", {{"layers", made.layers}, {"tensors", made.tensors}}}, {"pictures", json::array()}};
+  job.result = {{"output", asked.output},
+                {"text", std::to_string(made.layers) + " layers changed"},
+                {"data", {{"layers", made.layers}, {"tensors", made.tensors}}},
+                {"pictures", json::array()}};
 }
 
 void run_mix(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
@@ -184,7 +197,8 @@ void run_mix(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
 }
 
 void run_extract(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
-  const OpenCheckpoint base = open_checkpoint(table.find_checkpoint(asked.base)), tuned = open_checkpoint(table.find_checkpoint(asked.tuned));
+  const OpenCheckpoint base = open_checkpoint(table.find_checkpoint(asked.base)),
+                       tuned = open_checkpoint(table.find_checkpoint(asked.tuned));
   ExtractOptions options;
   options.ranks = ranks_of(asked);
   options.convolutions = !asked.no_conv;
@@ -200,7 +214,8 @@ void run_extract(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
 
 void run_resize(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
   const auto reader = table.open(table.find(asked.inputs[0].name));
-  tell(run, job, asked, resize_file(*reader, {ranks_of(asked), dtype_of(asked, "keep")}, prepared_file(run.app, ModelKind::lora, asked), run.begin()));
+  tell(run, job, asked,
+       resize_file(*reader, {ranks_of(asked), dtype_of(asked, "keep")}, prepared_file(run.app, ModelKind::lora, asked), run.begin()));
 }
 
 void run_convert(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
@@ -214,12 +229,15 @@ void run_compare(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
   const Comparison made = compare(*first, *second, run.begin());
   char cosine[32];
   std::snprintf(cosine, sizeof cosine, "%.4f", made.total.cosine());
-  const std::string text = made.same_tensors ? "the tensors are the same, byte by byte" : "cosine " + std::string(cosine) + " over " + std::to_string(made.layers.size()) + " layers that both change";
+  const std::string text =
+      made.same_tensors ? "the tensors are the same, byte by byte"
+                        : "cosine " + std::string(cosine) + " over " + std::to_string(made.layers.size()) + " layers that both change";
   job.result = {{"text", text}, {"data", json_of(made)}, {"pictures", json::array()}};
 }
 
 std::string text_of(const LoraDescription& d) {
-  std::string text = (d.summary.family.empty() ? "of no known family" : d.summary.family) + ", " + kinds_text(d.summary) + ", " + std::to_string(d.summary.modules) + " modules, " + size_text(d.bytes);
+  std::string text = (d.summary.family.empty() ? "of no known family" : d.summary.family) + ", " + kinds_text(d.summary) + ", " +
+                     std::to_string(d.summary.modules) + " modules, " + size_text(d.bytes);
   if (!d.with_checkpoint) return text;
   text += "; " + std::to_string(d.matched) + " of " + std::to_string(d.total) + " modules fit the checkpoint";
   char number[32];
@@ -242,10 +260,10 @@ void run_info(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
 }
 
 constexpr std::array kOperations{
-    Operation{"bake", 1, 64, read_bake, run_bake, true},       Operation{"mix", 1, 64, read_mix, run_mix, true},
+    Operation{"bake", 1, 64, read_bake, run_bake, true},         Operation{"mix", 1, 64, read_mix, run_mix, true},
     Operation{"extract", 0, 0, read_extract, run_extract, true}, Operation{"resize", 1, 1, read_resize, run_resize, true},
     Operation{"convert", 1, 1, read_convert, run_convert, true}, Operation{"compare", 2, 2, read_nothing, run_compare, false},
-    Operation{"info", 1, 1, read_info, run_info, false},       Operation{"check", 1, 1, read_info, run_info, false},
+    Operation{"info", 1, 1, read_info, run_info, false},         Operation{"check", 1, 1, read_info, run_info, false},
 };
 
 const Operation& operation_named(const std::string& wanted) {
@@ -269,7 +287,8 @@ const Operation& read_request(const json& request, Asked& asked) {
   members.finish();
   if (asked.inputs.size() < operation.least_inputs || asked.inputs.size() > operation.most_inputs)
     throw Error(ErrorKind::bad_input, std::string(operation.name) + " does not work on " + std::to_string(asked.inputs.size()) + " files",
-                operation.least_inputs == operation.most_inputs ? "give " + std::to_string(operation.least_inputs) : "give at least " + std::to_string(operation.least_inputs));
+                operation.least_inputs == operation.most_inputs ? "give " + std::to_string(operation.least_inputs)
+                                                                : "give at least " + std::to_string(operation.least_inputs));
   return operation;
 }
 
@@ -295,7 +314,8 @@ void check_workshop_job(App& app, Job& job) {
   if (operation.writes) output_file(app, operation.name == "bake" ? ModelKind::checkpoint : ModelKind::lora, asked);
   if (!asked.model.empty()) job.request["model"] = app.checkpoint_named(asked.model);
   if (asked.model.empty() && needs_checkpoint(operation)) job.request["model"] = app.chosen_checkpoint();
-  if (job.title.empty()) job.title = std::string(operation.name) + " " + join(names, ", ") + (asked.output.empty() ? "" : " -> " + asked.output);
+  if (job.title.empty())
+    job.title = std::string(operation.name) + " " + join(names, ", ") + (asked.output.empty() ? "" : " -> " + asked.output);
 }
 
 void run_workshop_job(JobRun& run) {

@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS jobs(
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state, id);
 )";
 constexpr std::string_view kColumns =
-    "id, kind, title, state, priority, created, started, finished, request, result, error, warnings, seed, subseed, saves, task, batch_key, "
+    "id, kind, title, state, priority, created, started, finished, request, result, error, warnings, seed, subseed, saves, task, "
+    "batch_key, "
     "pictures";
 constexpr std::string_view kEnded = "state IN ('done','failed','cancelled')";
 
@@ -60,7 +61,8 @@ Job job_from(const Statement& row) {
 using SqlValue = std::variant<int64_t, double, std::string>;
 
 // Runs one statement with its '?' filled in; `row` is called for each row of the answer.
-void query(Database& database, std::string_view text, const std::vector<SqlValue>& values, const std::function<void(const Statement&)>& row = {}) {
+void query(Database& database, std::string_view text, const std::vector<SqlValue>& values,
+           const std::function<void(const Statement&)>& row = {}) {
   Statement statement(database, text);
   int at = 0;
   for (const SqlValue& value : values) {
@@ -80,7 +82,8 @@ std::filesystem::path sound_file(const std::filesystem::path& path) {
     std::error_code code;
     std::filesystem::rename(path, path.string() + ".damaged", code);
     for (const char* end : {"-wal", "-shm"}) std::filesystem::remove(path.string() + end, code);
-    std::cerr << "warning: the job queue " << path.string() << " was damaged (" << damaged.what << ") and is kept as " << path.filename().string() << ".damaged" << std::endl;
+    std::cerr << "warning: the job queue " << path.string() << " was damaged (" << damaged.what << ") and is kept as "
+              << path.filename().string() << ".damaged" << std::endl;
   }
   return path;
 }
@@ -101,9 +104,11 @@ double seconds_now() { return std::chrono::duration<double>(std::chrono::system_
 
 JobQueue::JobQueue(const std::filesystem::path& path) : database_(sound_file(path)) {
   database_.run(kTables);
-  const json gone{{"error", "cancelled"}, {"message", "the program that waited for the pictures is gone"}, {"hint", ""}, {"context", json::array()}};
-  query(database_, "UPDATE jobs SET state = 'cancelled', finished = ?, error = ? WHERE waited AND NOT saves AND state IN ('waiting','running')",
-                {seconds_now(), gone.dump()});
+  const json gone{
+      {"error", "cancelled"}, {"message", "the program that waited for the pictures is gone"}, {"hint", ""}, {"context", json::array()}};
+  query(database_,
+        "UPDATE jobs SET state = 'cancelled', finished = ?, error = ? WHERE waited AND NOT saves AND state IN ('waiting','running')",
+        {seconds_now(), gone.dump()});
   query(database_, "UPDATE jobs SET state = 'waiting' WHERE state = 'running'", {});
   load();
 }
@@ -117,10 +122,17 @@ void JobQueue::load() {
 }
 
 void JobQueue::store(const Job& job) {
-  query(
-      database_,
-      "UPDATE jobs SET state = ?, priority = ?, started = ?, finished = ?, result = ?, error = ?, warnings = ? WHERE id = ?",
-      {std::string(name(job.state)), job.priority, job.started, job.finished, dump(job.result), dump(job.error), dump(job.warnings), job.id});
+  query(database_, "UPDATE jobs SET state = ?, priority = ?, started = ?, finished = ?, result = ?, error = ?, warnings = ? WHERE id = ?",
+        {std::string(name(job.state)), job.priority, job.started, job.finished, dump(job.result), dump(job.error), dump(job.warnings),
+         job.id});
+}
+
+void JobQueue::store_or_tell(const Job& job) {
+  try {
+    store(job);
+  } catch (const Error& error) {
+    std::cerr << "warning: job " << job.id << ": " << error.what() << std::endl;
+  }
 }
 
 void JobQueue::tell(const Job& job) const {
@@ -131,15 +143,16 @@ Job JobQueue::submit(Job job) {
   {
     const std::lock_guard lock(mutex_);
     if (static_cast<int64_t>(active_.size()) >= kMostWaiting)
-      throw HttpError(503, "too_large", "there are " + std::to_string(active_.size()) + " jobs in the queue already", "wait, or cancel some");
+      throw HttpError(503, "too_large", "there are " + std::to_string(active_.size()) + " jobs in the queue already",
+                      "wait, or cancel some");
     job.created = seconds_now();
     job.state = JobState::waiting;
-    query(
-      database_,
-        "INSERT INTO jobs(kind, title, state, priority, created, started, finished, request, result, error, warnings, seed, subseed, saves, "
-        "waited, task, batch_key, pictures) VALUES(?, ?, 'waiting', ?, ?, 0, 0, ?, ?, 'null', ?, ?, ?, ?, ?, ?, ?, ?)",
-        {job.kind, job.title, job.priority, job.created, dump(job.request), dump(job.result), dump(job.warnings), job.seed, job.subseed,
-         int64_t{job.saves}, int64_t{job.delivery != nullptr}, job.task, job.batch_key, int64_t{job.pictures}});
+    query(database_,
+          "INSERT INTO jobs(kind, title, state, priority, created, started, finished, request, result, error, warnings, seed, subseed, "
+          "saves, "
+          "waited, task, batch_key, pictures) VALUES(?, ?, 'waiting', ?, ?, 0, 0, ?, ?, 'null', ?, ?, ?, ?, ?, ?, ?, ?)",
+          {job.kind, job.title, job.priority, job.created, dump(job.request), dump(job.result), dump(job.warnings), job.seed, job.subseed,
+           int64_t{job.saves}, int64_t{job.delivery != nullptr}, job.task, job.batch_key, int64_t{job.pictures}});
     job.id = database_.last_id();
     active_.emplace(job.id, job);
   }
@@ -188,10 +201,12 @@ std::vector<Job> JobQueue::list(const JobFilter& filter) const {
   };
   for (const auto& [id, job] : active_)
     if (wanted(job)) jobs.push_back(job);
-  query(database_, sql("SELECT ", " FROM jobs WHERE " + std::string(kEnded) + " AND (? = '' OR state = ?) AND (? = '' OR kind = ?) ORDER BY id DESC LIMIT ?"),
-                {filter.state ? std::string(name(*filter.state)) : "", filter.state ? std::string(name(*filter.state)) : "", filter.kind, filter.kind,
-                 filter.limit},
-                [&](const Statement& row) { jobs.push_back(job_from(row)); });
+  query(database_,
+        sql("SELECT ",
+            " FROM jobs WHERE " + std::string(kEnded) + " AND (? = '' OR state = ?) AND (? = '' OR kind = ?) ORDER BY id DESC LIMIT ?"),
+        {filter.state ? std::string(name(*filter.state)) : "", filter.state ? std::string(name(*filter.state)) : "", filter.kind,
+         filter.kind, filter.limit},
+        [&](const Statement& row) { jobs.push_back(job_from(row)); });
   std::ranges::sort(jobs, [](const Job& a, const Job& b) { return a.id > b.id; });
   return jobs;
 }
@@ -199,7 +214,8 @@ std::vector<Job> JobQueue::list(const JobFilter& filter) const {
 JobCounts JobQueue::counts() const {
   const std::lock_guard lock(mutex_);
   JobCounts counts;
-  for (const auto& [id, job] : active_) ++(job.state == JobState::running ? counts.running : job.state == JobState::paused ? counts.paused : counts.waiting);
+  for (const auto& [id, job] : active_)
+    ++(job.state == JobState::running ? counts.running : job.state == JobState::paused ? counts.paused : counts.waiting);
   return counts;
 }
 
@@ -228,12 +244,13 @@ std::vector<Job> JobQueue::take(int most_pictures) {
     if (stopping_ || order.empty()) return {};
     int pictures = 0;
     for (const Job* next : order) {
-      const bool fits = taken.empty() || (!next->batch_key.empty() && next->batch_key == taken[0].batch_key && pictures + next->pictures <= most_pictures);
+      const bool fits = taken.empty() ||
+                        (!next->batch_key.empty() && next->batch_key == taken[0].batch_key && pictures + next->pictures <= most_pictures);
       if (!fits) continue;
       Job& job = active_.at(next->id);
       job.state = JobState::running;
       if (job.started == 0) job.started = seconds_now();
-      store(job);
+      store_or_tell(job);
       taken.push_back(job);
       pictures += job.pictures;
       if (taken[0].batch_key.empty() || pictures >= most_pictures) break;
@@ -288,10 +305,10 @@ void JobQueue::end(int64_t id, JobState state, const json& error) {
     job.state = state;
     job.error = error;
     job.finished = seconds_now();
-    store(job);
+    store_or_tell(job);
     copy = std::move(job);
     active_.erase(found);
-    forget_oldest();
+    if (copy.id % 64 == 0) forget_oldest();
   }
   if (copy.delivery) {
     const std::lock_guard lock(copy.delivery->mutex);
@@ -304,10 +321,13 @@ void JobQueue::end(int64_t id, JobState state, const json& error) {
   tell(copy);
 }
 
-void JobQueue::forget_oldest() {
-  query(database_, "DELETE FROM jobs WHERE " + std::string(kEnded) + " AND id NOT IN (SELECT id FROM jobs WHERE " + std::string(kEnded) +
-                    " ORDER BY id DESC LIMIT ?)",
-                {kMostEnded});
+void JobQueue::forget_oldest() try {
+  query(database_,
+        "DELETE FROM jobs WHERE " + std::string(kEnded) + " AND id NOT IN (SELECT id FROM jobs WHERE " + std::string(kEnded) +
+            " ORDER BY id DESC LIMIT ?)",
+        {kMostEnded});
+} catch (const Error& error) {
+  std::cerr << "warning: " << error.what() << std::endl;
 }
 
 bool JobQueue::move(int64_t id, JobState from, JobState to) {
@@ -317,7 +337,7 @@ bool JobQueue::move(int64_t id, JobState from, JobState to) {
     const auto found = active_.find(id);
     if (found == active_.end() || found->second.state != from) return false;
     found->second.state = to;
-    store(found->second);
+    store_or_tell(found->second);
     copy = found->second;
   }
   if (to == JobState::waiting) work_.notify_all();
@@ -331,8 +351,7 @@ void JobQueue::put_back_alone(int64_t id) {
     const std::lock_guard lock(mutex_);
     const auto found = active_.find(id);
     if (found == active_.end()) return;
-    found->second.batch_key.clear();
-    query(database_, "UPDATE jobs SET batch_key = '' WHERE id = ?", {id});
+    found->second.batch_key.clear();  // for as long as the program runs
   }
   put_back(id);
 }

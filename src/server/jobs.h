@@ -45,7 +45,7 @@ struct Job {
   int64_t id = 0;
   std::string kind = {}, title = {};  // kind: "generate", "plot", "train", "workshop", "preview"
   JobState state = JobState::waiting;
-  int64_t priority = 0;                          // higher first; of equal ones the older
+  int64_t priority = 0;                           // higher first; of equal ones the older
   double created = 0, started = 0, finished = 0;  // seconds since 1970; 0: not yet
   nlohmann::json request = nlohmann::json::object(), result = nlohmann::json::object(), error = nullptr;
   std::vector<std::string> warnings = {};
@@ -54,7 +54,7 @@ struct Job {
   std::string task = {};          // the name that A1111's page gives a task; "" none
   // Jobs with the same text here may be made together; "": alone.
   std::string batch_key = {};
-  int pictures = 1;  // that it makes in one batch
+  int pictures = 1;                              // that it makes in one batch
   std::shared_ptr<Delivery> delivery = nullptr;  // null: nobody waits
 
   bool ended() const { return state == JobState::done || state == JobState::failed || state == JobState::cancelled; }
@@ -63,7 +63,7 @@ struct Job {
 struct JobFilter {
   std::optional<JobState> state = {};
   std::string kind = {};  // "": all
-  int64_t limit = 100;  // of those that have ended
+  int64_t limit = 100;    // of those that have ended
 };
 
 struct JobCounts {
@@ -84,14 +84,14 @@ class JobQueue {
   // -> with its id. Error: more than kMostWaiting wait.
   Job submit(Job job);
   std::optional<Job> find(int64_t id) const;
-  Job get(int64_t id) const;                      // Error{not_found}
+  Job get(int64_t id) const;                             // Error{not_found}
   std::vector<Job> list(const JobFilter& filter) const;  // newest first; all that have not ended, and `limit` of the others
   std::vector<Job> active() const;                       // in the order in which they will run, the running ones first
   JobCounts counts() const;
   int64_t position(int64_t id) const;  // jobs before it; 0: it is next, or runs
 
-  // Waits for work and marks it as running: the next job, and those that may be made with it, up to `most_pictures`. Empty: stop() or wake()
-  // was called.
+  // Waits for work and marks it as running: the next job, and those that may be made with it, up to `most_pictures`. Empty: stop() or
+  // wake() was called.
   std::vector<Job> take(int most_pictures);
   void stop();
   bool stopped() const;
@@ -113,6 +113,8 @@ class JobQueue {
  private:
   void load();
   void store(const Job& job);
+  // Where the disk is full, the queue in memory goes on; the file then tells an earlier state, from which the job is done again.
+  void store_or_tell(const Job& job);
   void forget_oldest();
   bool move(int64_t id, JobState from, JobState to);
   std::vector<const Job*> in_order() const;

@@ -43,10 +43,7 @@ class ConnectionThreads : public httplib::TaskQueue {
     const std::lock_guard lock(mutex_);
     if (idle_ > waiting_.size() || threads_.size() < most_) {
       waiting_.push_back(std::move(task));
-      if (idle_ < waiting_.size())
-        threads_.emplace_back([this] {
-          work(waiting_, [this] { return ++idle_, true; });
-        });
+      if (idle_ < waiting_.size()) threads_.emplace_back([this] { work(waiting_, [this] { return ++idle_, true; }); });
     } else {
       refused_.push_back(std::move(task));
     }
@@ -149,7 +146,9 @@ class Listener::Server : public httplib::Server {
     });
     set_pre_routing_handler([this](const httplib::Request& from, httplib::Response& to) { return first_look(from, to); });
     Get(R"([\s\S]*)", [this](const httplib::Request& from, httplib::Response& to) { answer(from, to, nullptr); });
-    const auto with_body = [this](const httplib::Request& from, httplib::Response& to, const httplib::ContentReader& read) { answer(from, to, &read); };
+    const auto with_body = [this](const httplib::Request& from, httplib::Response& to, const httplib::ContentReader& read) {
+      answer(from, to, &read);
+    };
     Post(R"([\s\S]*)", with_body);
     Delete(R"([\s\S]*)", with_body);
     // For what cpp-httplib refuses by itself; our own answers have their text already.
@@ -170,14 +169,16 @@ class Listener::Server : public httplib::Server {
 
   const ListenerCalls calls;
   const ListenerLimits limits;
-  std::atomic<bool> began{false}, ended{false};
+  std::atomic<bool> began{false}, ended{false}, over{false};
 
  private:
   HandlerResponse first_look(const httplib::Request& from, httplib::Response& to) {
     if (this_stream) this_stream->end_header();
     std::optional<HttpResponse> refused = calls.refuse(request_of(from), from.method);
     const bool known = from.method == "GET" || from.method == "HEAD" || from.method == "POST" || from.method == "DELETE";
-    if (!refused && !known) refused = problem(HttpError(405, "bad_input", "there is no method " + valid_utf8(from.method.substr(0, 20)) + " here"), dialect_of(from.path));
+    if (!refused && !known)
+      refused = problem(HttpError(405, "bad_input", "there is no method " + valid_utf8(from.method.substr(0, 20)) + " here"),
+                        dialect_of(from.path));
     if (!refused) return HandlerResponse::Unhandled;
     refused->close = true;  // a body may follow, which nobody reads
     write_into(to, std::move(*refused));
@@ -195,10 +196,12 @@ class Listener::Server : public httplib::Server {
     write_into(to, calls.answer(request));
   }
 
-  std::optional<HttpError> read_body(const httplib::Request& from, const httplib::ContentReader& read, BodyBudget& budget, std::string& body) {
+  std::optional<HttpError> read_body(const httplib::Request& from, const httplib::ContentReader& read, BodyBudget& budget,
+                                     std::string& body) {
     const auto too_large = [&] {
       close_afterwards = true;
-      return HttpError(413, "too_large", "the body of this request is too large", "at most " + std::to_string(limits.body_bytes >> 20) + " MB are taken");
+      return HttpError(413, "too_large", "the body of this request is too large",
+                       "at most " + std::to_string(limits.body_bytes >> 20) + " MB are taken");
     };
     const auto announced = parse_int(from.get_header_value("Content-Length"));
     if (announced && *announced > static_cast<int64_t>(limits.body_bytes)) return too_large();
@@ -219,9 +222,11 @@ class Listener::Server : public httplib::Server {
 
   void say_one_too_many(int fd) {
     if (calls.refused) calls.refused();
-    const std::string body = problem(HttpError(503, "too_large", "there are too many connections", "try again in a moment"), Dialect::ours).body;
-    const std::string text = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
-                             "\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" + body;
+    const std::string body =
+        problem(HttpError(503, "too_large", "there are too many connections", "try again in a moment"), Dialect::ours).body;
+    const std::string text =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+        "\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" + body;
     [[maybe_unused]] const auto sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
@@ -290,20 +295,24 @@ int Listener::bind(const std::string& host, int port) {
   if (bound > 0) return bound;
   const std::string where = host + ":" + std::to_string(port);
   if (code == EADDRINUSE)
-    throw Error(ErrorKind::io, "the port " + std::to_string(port) + " is in use: another server, perhaps a second Lorikeet, has it", "end it, or choose another with --port");
+    throw Error(ErrorKind::io, "the port " + std::to_string(port) + " is in use: another server, perhaps a second Lorikeet, has it",
+                "end it, or choose another with --port");
   if (code == EACCES) throw Error(ErrorKind::io, "this port may not be taken: " + where, "choose one above 1023 with --port");
-  throw Error(ErrorKind::io, "cannot listen on " + where + (code ? std::string(": ") + std::strerror(code) : ""), "give --listen an address of this machine");
+  throw Error(ErrorKind::io, "cannot listen on " + where + (code ? std::string(": ") + std::strerror(code) : ""),
+              "give --listen an address of this machine");
 }
 
 void Listener::run() {
   server_->began = true;
   if (!server_->ended) server_->listen_after_bind();
+  server_->over = true;
 }
 
 void Listener::stop() {
   server_->ended = true;
   // cpp-httplib stops only what runs: between our call of it and its "running" lie microseconds.
-  for (int i = 0; i < 2000 && server_->began && !server_->is_running(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  for (int i = 0; i < 2000 && server_->began && !server_->over && !server_->is_running(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   server_->stop();
   server_->close_all();
 }

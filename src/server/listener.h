@@ -12,13 +12,13 @@
 namespace lorikeet {
 
 struct ListenerLimits {
-  size_t connections = 512;                       // at once; further ones are answered 503
-  size_t header_bytes = 64 * 1024;                // of a request, all headers together
-  size_t body_bytes = size_t{128} << 20;          // of a request
-  size_t all_bodies_bytes = size_t{1} << 30;      // of all requests that are being read or answered
-  double patience_s = 10;                         // for a request to come, plus a second for each `bytes_per_second`; and for an answer to go
+  size_t connections = 512;                   // at once; further ones are answered 503
+  size_t header_bytes = 64 * 1024;            // of a request, all headers together
+  size_t body_bytes = size_t{128} << 20;      // of a request
+  size_t all_bodies_bytes = size_t{1} << 30;  // of all requests that are being read or answered
+  double patience_s = 10;                     // for a request to come, plus a second for each `bytes_per_second`; and for an answer to go
   double bytes_per_second = 16 * 1024;
-  double idle_s = 15;                             // between two requests of a connection
+  double idle_s = 15;  // between two requests of a connection
 };
 
 // Called from many threads at once.

@@ -14,9 +14,9 @@ namespace lorikeet {
 struct LiveJob {
   double progress = 0;  // 0..1
   std::string stage;
-  int step = 0, steps = 0;     // of the stage
-  int part = 0, parts = 1;     // A1111's job_no and job_count: the batches of a job
-  double seconds = 0;          // since it began
+  int step = 0, steps = 0;  // of the stage
+  int part = 0, parts = 1;  // A1111's job_no and job_count: the batches of a job
+  double seconds = 0;       // since it began
   std::optional<double> eta_s;
   std::shared_ptr<const std::string> preview;  // a PNG file; null: none yet
   int64_t preview_version = 0;

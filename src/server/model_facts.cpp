@@ -60,7 +60,11 @@ json sdapi_samplers() {
 json sdapi_schedulers() {
   json list = json::array();
   for (const Schedule& schedule : schedules())
-    list.push_back({{"name", schedule.name}, {"label", schedule.label}, {"aliases", nullptr}, {"default_rho", schedule.default_rho}, {"need_inner_model", false}});
+    list.push_back({{"name", schedule.name},
+                    {"label", schedule.label},
+                    {"aliases", nullptr},
+                    {"default_rho", schedule.default_rho},
+                    {"need_inner_model", false}});
   return list;
 }
 

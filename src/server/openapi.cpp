@@ -50,7 +50,8 @@ json property(const FieldInfo& info) {
 }
 
 json operation(const Route& route) {
-  json value{{"summary", route.summary}, {"responses", {{"200", {{"description", "Done."}}}, {"default", {{"description", "An error, with a message."}}}}}};
+  json value{{"summary", route.summary},
+             {"responses", {{"200", {{"description", "Done."}}}, {"default", {{"description", "An error, with a message."}}}}}};
   if (route.path.find("{id}") != std::string_view::npos)
     value["parameters"] = json::array({{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "integer"}}}}});
   if (route.body) value["requestBody"] = {{"content", {{"application/json", {{"schema", route.body()}}}}}};
@@ -61,12 +62,8 @@ std::string_view key_of(Method method) { return method == Method::get ? "get" : 
 }  // namespace
 
 json field_json(const FieldInfo& info, const json& default_value) {
-  json value{{"name", info.field.name},
-             {"type", type_word(info.type)},
-             {"help", info.field.help},
-             {"group", info.field.group.name},
-             {"group_title", info.field.group.title},
-             {"default", default_value}};
+  json value{{"name", info.field.name},        {"type", type_word(info.type)},          {"help", info.field.help},
+             {"group", info.field.group.name}, {"group_title", info.field.group.title}, {"default", default_value}};
   if (is_numeric(info.type)) {
     if (is_bound(info.field.range.least)) value["min"] = info.field.range.least;
     if (is_bound(info.field.range.most)) value["max"] = info.field.range.most;
@@ -96,10 +93,15 @@ bool is_settled_by_server(std::string_view setting) {
 }
 
 json openapi_text() {
-  json text{{"openapi", "3.1.0"},
-            {"info", {{"title", "Lorikeet"}, {"version", program_version()}, {"description", "Pictures, training and a library of LoRAs; A1111's /sdapi/v1 beside /api/v1."}}},
-            {"components", {{"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}, {"password", {{"type", "http"}, {"scheme", "basic"}}}}}}},
-            {"paths", json::object()}};
+  json text{
+      {"openapi", "3.1.0"},
+      {"info",
+       {{"title", "Lorikeet"},
+        {"version", program_version()},
+        {"description", "Pictures, training and a library of LoRAs; A1111's /sdapi/v1 beside /api/v1."}}},
+      {"components",
+       {{"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}, {"password", {{"type", "http"}, {"scheme", "basic"}}}}}}},
+      {"paths", json::object()}};
   for (const Route& route : routes()) text["paths"][std::string(route.path)][std::string(key_of(route.method))] = operation(route);
   return text;
 }

@@ -1,4 +1,5 @@
-// The interface as OpenAPI 3.1: made from the route table and the lists of settings, so that it cannot say anything else than the server does.
+// The interface as OpenAPI 3.1: made from the route table and the lists of settings, so that it cannot say anything else than the server
+// does.
 #pragma once
 #include <initializer_list>
 #include <nlohmann/json.hpp>
@@ -22,7 +23,8 @@ nlohmann::json fields_json() {
 }
 
 // JSON schemas: of an object with these members ("string", "integer", "number", "boolean", "array", "object"), and of all settings of S.
-nlohmann::json object_schema(std::initializer_list<std::pair<const char*, const char*>> members, std::initializer_list<const char*> required = {});
+nlohmann::json object_schema(std::initializer_list<std::pair<const char*, const char*>> members,
+                             std::initializer_list<const char*> required = {});
 nlohmann::json settings_schema(std::span<const FieldInfo> fields);
 
 // Settings of training that the server settles itself.

@@ -153,7 +153,16 @@ int64_t Outputs::list(int64_t offset, int64_t limit, std::vector<PictureEntry>& 
   return total;
 }
 
-int64_t Outputs::count() const { return static_cast<int64_t>(ids_in(folder_).size()); }
+int64_t Outputs::count() const {
+  constexpr std::chrono::seconds kFresh{3};
+  const std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  if (counted_ == std::chrono::steady_clock::time_point{} || now - counted_ > kFresh) {
+    count_ = static_cast<int64_t>(ids_in(folder_).size());
+    counted_ = now;
+  }
+  return count_;
+}
 
 fs::path Outputs::path(std::string_view id) const {
   fs::path path = path_below(folder_, id);

@@ -1,6 +1,7 @@
 // The outputs folder: finished pictures by date, "2026-11-25/00012-7.png", and small copies of them for lists. A picture's id is its path
 // below the folder; no id leads out of it, symbolic links resolved.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
@@ -30,15 +31,17 @@ class Outputs {
 
   // Newest first. -> how many there are; `page` gets those from `offset` on.
   int64_t list(int64_t offset, int64_t limit, std::vector<PictureEntry>& page) const;
-  int64_t count() const;
+  int64_t count() const;                                  // as it was a few seconds ago at most
   std::filesystem::path path(std::string_view id) const;  // Error{not_found}; also for ids that lead out of the folder
   void remove(std::string_view id);
 
  private:
   std::filesystem::path folder_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::string day_;  // of number_
   int number_ = 0;
+  mutable int64_t count_ = 0;
+  mutable std::chrono::steady_clock::time_point counted_{};
 };
 
 // A file below `folder`: Error{not_found} where there is none, or where the name or a symbolic link leads out.

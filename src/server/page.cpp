@@ -44,7 +44,8 @@ HttpResponse page_response(const HttpRequest& request) {
   const bool is_asset = request.path.find('.', request.path.rfind('/')) != std::string::npos;
   if (!file && !is_asset) file = find_file("/index.html");
   if (!file)
-    return problem(Error(ErrorKind::not_found, request.path == "/" ? "this program was built without its page" : "there is no " + valid_utf8(request.path),
+    return problem(Error(ErrorKind::not_found,
+                         request.path == "/" ? "this program was built without its page" : "there is no " + valid_utf8(request.path),
                          request.path == "/" ? "the API is here: /api/v1/openapi.json, /sdapi/v1/options" : ""),
                    Dialect::ours);
   const bool hashed = starts_with(request.path, "/assets/");  // their names change with their bytes
@@ -54,7 +55,8 @@ HttpResponse page_response(const HttpRequest& request) {
   if (gzip && response.status == 200) response.headers.emplace_back("Content-Encoding", "gzip");
   response.headers.emplace_back("Vary", "Accept-Encoding");
   response.headers.emplace_back("Content-Security-Policy",
-                                "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'");
+                                "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+                                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'");
   return response;
 }
 

@@ -34,7 +34,8 @@ Infotext read_infotext(App& app, const std::string& infotext) {
   for (const auto& [name, hash] : text.lora_hashes) {
     const auto here = name_of_hash(app, ModelKind::lora, hash);
     if (here && *here != name) names.emplace_back(name, *here);
-    if (!here && !app.library.card(ModelKind::lora, name)) text.notes.push_back("the picture's LoRA " + name + " (" + hash + ") is not here");
+    if (!here && !app.library.card(ModelKind::lora, name))
+      text.notes.push_back("the picture's LoRA " + name + " (" + hash + ") is not here");
   }
   for (std::string& prompt : text.request.prompts) prompt = rename_loras(prompt, names);
   text.request.hr_prompt = rename_loras(text.request.hr_prompt, names);
@@ -48,7 +49,8 @@ json settings_in_text(App& app, const std::string& infotext) {
   json request = json::object();
   const json all = write_fields(text.request);
   for (const std::string& name : differing_fields(text.request, Request{})) request[name] = all[name];
-  for (const char* always : {"prompt", "negative_prompt", "steps", "sampler", "schedule", "cfg_scale", "seed", "width", "height"}) request[always] = all[always];
+  for (const char* always : {"prompt", "negative_prompt", "steps", "sampler", "schedule", "cfg_scale", "seed", "width", "height"})
+    request[always] = all[always];
   answer["request"] = std::move(request);
   answer["checkpoint"] = checkpoint_here(app, text, text.notes);
   answer["unused"] = text.notes;

@@ -7,8 +7,8 @@ namespace lorikeet {
 std::span<const Route> routes() {
   static const std::vector<Route> all = [] {
     std::vector<Route> list;
-    for (const auto table : {status_routes(), job_routes(), library_routes(), picture_routes(), dataset_routes(), sdapi_picture_routes(), sdapi_model_routes(),
-                             sdapi_state_routes(), sdapi_page_routes()})
+    for (const auto table : {status_routes(), job_routes(), library_routes(), picture_routes(), dataset_routes(), sdapi_picture_routes(),
+                             sdapi_model_routes(), sdapi_state_routes(), sdapi_page_routes()})
       list.insert(list.end(), table.begin(), table.end());
     return list;
   }();

@@ -23,11 +23,11 @@ struct Route {
 std::span<const Route> routes();
 
 // The tables of the handler files.
-std::span<const Route> status_routes();    // /health, /metrics, /api/v1/status, schema, openapi.json, login, checkpoint
-std::span<const Route> job_routes();       // /api/v1/jobs, events
-std::span<const Route> library_routes();   // /api/v1/library
-std::span<const Route> picture_routes();   // /api/v1/pictures, prompt
-std::span<const Route> dataset_routes();   // /api/v1/datasets
+std::span<const Route> status_routes();         // /health, /metrics, /api/v1/status, schema, openapi.json, login, checkpoint
+std::span<const Route> job_routes();            // /api/v1/jobs, events
+std::span<const Route> library_routes();        // /api/v1/library
+std::span<const Route> picture_routes();        // /api/v1/pictures, prompt
+std::span<const Route> dataset_routes();        // /api/v1/datasets
 std::span<const Route> sdapi_picture_routes();  // A1111: txt2img, img2img, extras, png-info, interrogate
 std::span<const Route> sdapi_model_routes();    // A1111: lists of models and of what there is
 std::span<const Route> sdapi_state_routes();    // A1111: progress, interrupt, options, memory, server-stop

@@ -27,16 +27,23 @@ double ReadSdapi::number(const Field& field, const char* message, const char* ty
 
 void ReadSdapi::operator()(bool& member, const Field& field) const {
   const std::string word = value.is_string() ? lower(value.get_ref<const std::string&>()) : "";
-  if (value.is_boolean()) member = value.get<bool>();
-  else if (value == 1 || word == "true" || word == "on" || word == "yes" || word == "1") member = true;
-  else if (value == 0 || word == "false" || word == "off" || word == "no" || word == "0") member = false;
-  else refuse(field, "value could not be parsed to a boolean", "type_error.bool");
+  if (value.is_boolean())
+    member = value.get<bool>();
+  else if (value == 1 || word == "true" || word == "on" || word == "yes" || word == "1")
+    member = true;
+  else if (value == 0 || word == "false" || word == "off" || word == "no" || word == "0")
+    member = false;
+  else
+    refuse(field, "value could not be parsed to a boolean", "type_error.bool");
 }
 
 void ReadSdapi::operator()(std::string& member, const Field& field) const {
-  if (value.is_string()) member = value.get<std::string>();
-  else if (value.is_number()) member = dump(value);
-  else refuse(field, "str type expected", "type_error.str");
+  if (value.is_string())
+    member = value.get<std::string>();
+  else if (value.is_number())
+    member = dump(value);
+  else
+    refuse(field, "str type expected", "type_error.str");
   if (!is_valid_utf8(member)) refuse(field, "the text is no UTF-8", "value_error");
 }
 

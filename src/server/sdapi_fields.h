@@ -14,7 +14,9 @@ namespace lorikeet {
 struct ReadSdapi {
   const nlohmann::json& value;
 
-  void operator()(int64_t& member, const Field& field) const { member = static_cast<int64_t>(number(field, "value is not a valid integer", "type_error.integer")); }
+  void operator()(int64_t& member, const Field& field) const {
+    member = static_cast<int64_t>(number(field, "value is not a valid integer", "type_error.integer"));
+  }
   void operator()(int& member, const Field& field) const {
     const double read = number(field, "value is not a valid integer", "type_error.integer");
     if (std::abs(read) > 2147483647) refuse(field, "value is too large", "value_error.number");

@@ -14,8 +14,24 @@ namespace {
 using nlohmann::json;
 
 // Of infotext; the others are A1111's extra_generation_params.
-constexpr std::string_view kOwnKeys[] = {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "VAE hash", "VAE", "Variation seed",
-                                         "Variation seed strength", "Seed resize from", "Denoising strength", "Clip skip", "ENSD", "RNG", "Version"};
+constexpr std::string_view kOwnKeys[] = {"Steps",
+                                         "Sampler",
+                                         "Schedule type",
+                                         "CFG scale",
+                                         "Seed",
+                                         "Size",
+                                         "Model hash",
+                                         "Model",
+                                         "VAE hash",
+                                         "VAE",
+                                         "Variation seed",
+                                         "Variation seed strength",
+                                         "Seed resize from",
+                                         "Denoising strength",
+                                         "Clip skip",
+                                         "ENSD",
+                                         "RNG",
+                                         "Version"};
 
 std::string value_of(const Infotext& text, std::string_view key) {
   for (const auto& [name, value] : text.parameters)
@@ -113,8 +129,8 @@ json sdapi_parameters_of(const std::string& infotext) {
     }
   }
   // What A1111 fills in where the text says nothing.
-  for (const auto& [key, value] : {std::pair("Clip skip", "1"), std::pair("Hires resize-1", "0"), std::pair("Hires resize-2", "0"), std::pair("Schedule type", "Automatic"),
-                                   std::pair("RNG", "GPU")})
+  for (const auto& [key, value] : {std::pair("Clip skip", "1"), std::pair("Hires resize-1", "0"), std::pair("Hires resize-2", "0"),
+                                   std::pair("Schedule type", "Automatic"), std::pair("RNG", "GPU")})
     if (!parameters.contains(key)) parameters[key] = value;
   return parameters;
 }

@@ -24,7 +24,8 @@ HttpResponse list_schedulers(App&, const HttpRequest&) { return json_response(sd
 
 HttpResponse list_upscalers(App&, const HttpRequest&) {
   json list = json::array();
-  for (const char* name : {"None", "Lanczos", "Nearest"}) list.push_back({{"name", name}, {"model_name", nullptr}, {"model_path", nullptr}, {"model_url", nullptr}, {"scale", 4}});
+  for (const char* name : {"None", "Lanczos", "Nearest"})
+    list.push_back({{"name", name}, {"model_name", nullptr}, {"model_path", nullptr}, {"model_url", nullptr}, {"scale", 4}});
   return json_response(list);
 }
 
@@ -51,7 +52,8 @@ HttpResponse list_checkpoints(App& app, const HttpRequest&) {
 
 HttpResponse list_vaes(App& app, const HttpRequest&) {
   json list = json::array();
-  for (const LibraryCard& card : all_cards(app, ModelKind::vae)) list.push_back({{"model_name", card.file_name}, {"filename", path_in_folder(card)}});
+  for (const LibraryCard& card : all_cards(app, ModelKind::vae))
+    list.push_back({{"model_name", card.file_name}, {"filename", path_in_folder(card)}});
   return json_response(list);
 }
 
@@ -75,7 +77,11 @@ HttpResponse list_embeddings(App& app, const HttpRequest&) {
   }
   json loaded = json::object(), skipped = json::object();
   for (const LibraryCard& card : all_cards(app, ModelKind::embedding)) {
-    json entry{{"step", nullptr}, {"sd_checkpoint", nullptr}, {"sd_checkpoint_name", nullptr}, {"shape", 0}, {"vectors", card.vectors.value_or(0)}};
+    json entry{{"step", nullptr},
+               {"sd_checkpoint", nullptr},
+               {"sd_checkpoint_name", nullptr},
+               {"shape", 0},
+               {"vectors", card.vectors.value_or(0)}};
     try {
       const EmbeddingFacts facts = embedding_facts(app.library.path(ModelKind::embedding, card.name));
       entry["shape"] = facts.width;
@@ -105,12 +111,14 @@ HttpResponse refresh(App& app, const HttpRequest&) {
 
 [[noreturn]] void refuse_training(const char* what) {
   throw HttpError(422, "unsupported", std::string("this route makes no ") + what + " here",
-                  "POST /api/v1/jobs with {\"kind\": \"train\", \"request\": {\"method\": \"textual_inversion\", …}} trains an embedding from a data set");
+                  "POST /api/v1/jobs with {\"kind\": \"train\", \"request\": {\"method\": \"textual_inversion\", …}} trains an embedding "
+                  "from a data set");
 }
 HttpResponse create_embedding(App&, const HttpRequest&) { refuse_training("empty embedding"); }
 HttpResponse train_embedding(App&, const HttpRequest&) { refuse_training("embedding"); }
 HttpResponse hypernetwork(App&, const HttpRequest&) {
-  throw HttpError(422, "unsupported", "there are no hypernetworks here", "LoRAs have taken their place: POST /api/v1/jobs with {\"kind\": \"train\", …}");
+  throw HttpError(422, "unsupported", "there are no hypernetworks here",
+                  "LoRAs have taken their place: POST /api/v1/jobs with {\"kind\": \"train\", …}");
 }
 
 constexpr Route kRoutes[] = {
@@ -157,6 +165,8 @@ std::vector<LibraryCard> all_cards(App& app, ModelKind kind) {
 
 std::string path_in_folder(const LibraryCard& card) { return card.folder.empty() ? card.file_name : card.folder + "/" + card.file_name; }
 
-std::string checkpoint_title(const LibraryCard& card) { return path_in_folder(card) + (card.sha256.empty() ? "" : " [" + card.sha256.substr(0, 10) + "]"); }
+std::string checkpoint_title(const LibraryCard& card) {
+  return path_in_folder(card) + (card.sha256.empty() ? "" : " [" + card.sha256.substr(0, 10) + "]");
+}
 
 }  // namespace lorikeet

@@ -40,8 +40,8 @@ HttpResponse progress(App& app, const HttpRequest& request) {
   members.finish();
   const auto job = task.empty() ? std::nullopt : job_of_task(app, task);
   const bool active = job && job->state == JobState::running, queued = job && job->state == JobState::waiting;
-  json answer{{"active", active},       {"queued", queued},          {"completed", job && job->ended()}, {"progress", nullptr}, {"eta", nullptr},
-              {"live_preview", nullptr}, {"id_live_preview", seen}, {"textinfo", nullptr}};
+  json answer{{"active", active}, {"queued", queued},        {"completed", job && job->ended()}, {"progress", nullptr},
+              {"eta", nullptr},   {"live_preview", nullptr}, {"id_live_preview", seen},          {"textinfo", nullptr}};
   if (queued) answer["textinfo"] = "In queue: " + std::to_string(app.jobs.position(job->id) + 1);
   if (!active) return json_response(answer);
   const LiveJob live = app.worker.live().find(job->id).value_or(LiveJob{});
@@ -49,7 +49,8 @@ HttpResponse progress(App& app, const HttpRequest& request) {
   if (live.eta_s) answer["eta"] = *live.eta_s;
   answer["textinfo"] = live.stage;
   if (wanted && live.preview && live.preview_version != seen) {
-    answer["live_preview"] = "data:image/png;base64," + to_base64(std::span(reinterpret_cast<const uint8_t*>(live.preview->data()), live.preview->size()));
+    answer["live_preview"] =
+        "data:image/png;base64," + to_base64(std::span(reinterpret_cast<const uint8_t*>(live.preview->data()), live.preview->size()));
     answer["id_live_preview"] = live.preview_version;
   }
   return json_response(answer);
@@ -88,7 +89,9 @@ HttpResponse thumb(App& app, const HttpRequest& request) {
   throw Error(ErrorKind::not_found, "there is no \"" + valid_utf8(name) + "\"");
 }
 
-HttpResponse cover(App& app, const HttpRequest& request) { return preview_of(app, request, kind_of_page(request.parameter("page")), request.parameter("item")); }
+HttpResponse cover(App& app, const HttpRequest& request) {
+  return preview_of(app, request, kind_of_page(request.parameter("page")), request.parameter("item"));
+}
 
 HttpResponse metadata(App& app, const HttpRequest& request) {
   const ModelKind kind = kind_of_page(request.parameter("page"));
@@ -98,14 +101,19 @@ HttpResponse metadata(App& app, const HttpRequest& request) {
   return json_response({{"metadata", json(item->metadata).dump(4, ' ', false, json::error_handler_t::replace)}});
 }
 
-std::string html(const std::string& text) { return replace_all(replace_all(replace_all(replace_all(text, "&", "&amp;"), "<", "&lt;"), ">", "&gt;"), "\"", "&quot;"); }
+std::string html(const std::string& text) {
+  return replace_all(replace_all(replace_all(replace_all(text, "&", "&amp;"), "<", "&lt;"), ">", "&gt;"), "\"", "&quot;");
+}
 
 HttpResponse card_html(App& app, const HttpRequest& request) {
   const ModelKind kind = kind_of_page(request.parameter("page"));
   const auto card = app.library.card(kind, request.parameter("name"));
   if (!card) return json_response({{"html", ""}});
-  const std::string picture = card->has_preview ? "<img class=\"preview\" src=\"/api/v1/library/" + std::string(plural(kind)) + "/preview?name=" + url_encoded(card->name) + "\">" : "";
-  return json_response({{"html", "<div class=\"card\" data-name=\"" + html(card->name) + "\">" + picture + "<span class=\"name\">" + html(card->title) + "</span></div>"}});
+  const std::string picture = card->has_preview ? "<img class=\"preview\" src=\"/api/v1/library/" + std::string(plural(kind)) +
+                                                      "/preview?name=" + url_encoded(card->name) + "\">"
+                                                : "";
+  return json_response({{"html", "<div class=\"card\" data-name=\"" + html(card->name) + "\">" + picture + "<span class=\"name\">" +
+                                     html(card->title) + "</span></div>"}});
 }
 
 constexpr Route kRoutes[] = {

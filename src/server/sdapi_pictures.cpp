@@ -63,7 +63,8 @@ void fill_from_infotext(App& app, SdapiBody& body) {
   fill("hr_scale", r.hr_scale, text.request.hr_scale);
   fill("hr_second_pass_steps", r.hr_second_pass_steps, text.request.hr_second_pass_steps);
   if (text.request.enable_hr && absent("hr_upscaler")) r.hr_upscaler = choice_of(text.request.hr_upscaler).label;
-  if (text.request.clip_skip > 0 && !body.override_settings.contains("CLIP_stop_at_last_layers")) body.override_settings["CLIP_stop_at_last_layers"] = text.request.clip_skip;
+  if (text.request.clip_skip > 0 && !body.override_settings.contains("CLIP_stop_at_last_layers"))
+    body.override_settings["CLIP_stop_at_last_layers"] = text.request.clip_skip;
   body.warnings.insert(body.warnings.end(), text.notes.begin(), text.notes.end());
 }
 
@@ -78,7 +79,11 @@ void wait_for(App& app, const Job& job) {
 
 [[noreturn]] void throw_failure(const json& error) {
   const std::string word = error.value("error", "internal"), hint = error.value("hint", "");
-  const int status = word == "bad_input" ? 400 : word == "not_found" ? 404 : word == "unsupported" ? 422 : word == "out_of_memory" ? 503 : 500;
+  const int status = word == "bad_input"       ? 400
+                     : word == "not_found"     ? 404
+                     : word == "unsupported"   ? 422
+                     : word == "out_of_memory" ? 503
+                                               : 500;
   throw HttpError(status, word, error.value("message", "the pictures could not be made"), hint);
 }
 
@@ -89,8 +94,10 @@ json echo_of(const SdapiBody& body, const json& asked, bool img2img) {
   const json all = [&] {
     json fields_of = json::object();
     const auto write = [&](const auto& member, const Field& field) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(member)>, std::vector<std::string>>) fields_of[std::string(field.name)] = member;
-      else fields_of[std::string(field.name)] = as_json(member);
+      if constexpr (std::is_same_v<std::decay_t<decltype(member)>, std::vector<std::string>>)
+        fields_of[std::string(field.name)] = member;
+      else
+        fields_of[std::string(field.name)] = as_json(member);
     };
     fields(write, r);
     return fields_of;
@@ -103,10 +110,12 @@ json echo_of(const SdapiBody& body, const json& asked, bool img2img) {
   }();
   for (const auto& [key, value] : all.items()) {
     const bool image_field = std::ranges::find(of_image, key) != of_image.end();
-    if (!image_field || img2img) echo[key] = value == "" && key != "prompt" && key != "negative_prompt" && !starts_with(key, "hr_") ? json() : value;
+    if (!image_field || img2img)
+      echo[key] = value == "" && key != "prompt" && key != "negative_prompt" && !starts_with(key, "hr_") ? json() : value;
   }
   if (img2img && !r.include_init_images) echo["init_images"] = echo["mask"] = nullptr;
-  for (const char* key : {"override_settings", "alwayson_scripts", "script_args"}) echo[key] = asked.contains(key) ? asked.at(key) : json(key == std::string("script_args") ? json::array() : json::object());
+  for (const char* key : {"override_settings", "alwayson_scripts", "script_args"})
+    echo[key] = asked.contains(key) ? asked.at(key) : json(key == std::string("script_args") ? json::array() : json::object());
   return echo;
 }
 
@@ -132,7 +141,8 @@ HttpResponse make_pictures(App& app, const HttpRequest& http, bool img2img) {
   if (job.delivery->state == JobState::failed) throw_failure(job.delivery->error);
   json images = json::array();
   if (body.request.send_images)
-    for (const MadePicture& picture : job.delivery->pictures) images.push_back(to_base64(std::span(reinterpret_cast<const uint8_t*>(picture.bytes.data()), picture.bytes.size())));
+    for (const MadePicture& picture : job.delivery->pictures)
+      images.push_back(to_base64(std::span(reinterpret_cast<const uint8_t*>(picture.bytes.data()), picture.bytes.size())));
   return json_response({{"images", images}, {"parameters", echo}, {"info", sdapi_info(body, request, job, *job.delivery)}});
 }
 
@@ -176,7 +186,8 @@ void fields(V& v, E& e) {
 }
 
 void check_upscaler(const std::string& name) {
-  if (!is_upscaler(name)) throw HttpError(422, "unsupported", "could not find upscaler named \"" + valid_utf8(name) + "\"", "there are None, Lanczos, Nearest");
+  if (!is_upscaler(name))
+    throw HttpError(422, "unsupported", "could not find upscaler named \"" + valid_utf8(name) + "\"", "there are None, Lanczos, Nearest");
 }
 
 Enlargement enlargement_of(const ExtrasRequest& e, int width, int height) {
@@ -188,19 +199,26 @@ Enlargement enlargement_of(const ExtrasRequest& e, int width, int height) {
   } else {
     wanted.final_width_px = whole(e.upscaling_resize_w);
     wanted.final_height_px = whole(e.upscaling_resize_h);
-    const double factor = std::max(static_cast<double>(wanted.final_width_px) / width, static_cast<double>(wanted.final_height_px) / height);
+    const double factor =
+        std::max(static_cast<double>(wanted.final_width_px) / width, static_cast<double>(wanted.final_height_px) / height);
     wanted.width_px = e.upscaling_crop ? std::max(wanted.final_width_px, whole(width * factor)) : wanted.final_width_px;
     wanted.height_px = e.upscaling_crop ? std::max(wanted.final_height_px, whole(height * factor)) : wanted.final_height_px;
   }
   if (int64_t{wanted.width_px} * wanted.height_px > kMostUploadPixels)
-    throw HttpError(422, "bad_input", "the enlarged picture would have " + std::to_string(wanted.width_px) + " × " + std::to_string(wanted.height_px) + " pixels", "choose a smaller size");
+    throw HttpError(
+        422, "bad_input",
+        "the enlarged picture would have " + std::to_string(wanted.width_px) + " × " + std::to_string(wanted.height_px) + " pixels",
+        "choose a smaller size");
   return wanted;
 }
 
 void check_extras(const ExtrasRequest& e) {
-  if (e.gfpgan_visibility > 0 || e.codeformer_visibility > 0) throw HttpError(422, "unsupported", "there is no model that restores faces here", "set gfpgan_visibility and codeformer_visibility to 0");
+  if (e.gfpgan_visibility > 0 || e.codeformer_visibility > 0)
+    throw HttpError(422, "unsupported", "there is no model that restores faces here",
+                    "set gfpgan_visibility and codeformer_visibility to 0");
   if (e.resize_mode < 0 || e.resize_mode > 1) throw FieldError("resize_mode", "resize_mode is 0 or 1", "value_error");
-  if (!(e.upscaling_resize > 0) || e.upscaling_resize > 16) throw FieldError("upscaling_resize", "upscaling_resize is above 0 and at most 16", "value_error");
+  if (!(e.upscaling_resize > 0) || e.upscaling_resize > 16)
+    throw FieldError("upscaling_resize", "upscaling_resize is above 0 and at most 16", "value_error");
   check_upscaler(e.upscaler_1);
   check_upscaler(e.upscaler_2);
 }
@@ -237,7 +255,8 @@ HttpResponse extra_batch(App& app, const HttpRequest& request) {
   if (list.size() > 100) throw FieldError("imageList", "at most 100 pictures", "value_error");
   json images = json::array();
   for (const json& one : list) {
-    if (!one.is_object() || !one.value("data", json()).is_string()) throw FieldError("imageList", "wants a list of {data, name}", "type_error");
+    if (!one.is_object() || !one.value("data", json()).is_string())
+      throw FieldError("imageList", "wants a list of {data, name}", "type_error");
     images.push_back(enlarged_base64(app, extras, one.at("data"), "imageList"));
   }
   return json_response({{"html_info", ""}, {"images", images}});
@@ -250,7 +269,9 @@ json extras_body() { return settings_schema(describe_fields<ExtrasRequest>()); }
 std::string image_in(const HttpRequest& request) {
   if (!request.json.is_object()) throw FieldError("body", "value is not a valid dict", "type_error.dict");
   const json image = request.json.value("image", json());
-  if (!image.is_string()) throw FieldError("image", image.is_null() ? "field required" : "str type expected", image.is_null() ? "value_error.missing" : "type_error.str");
+  if (!image.is_string())
+    throw FieldError("image", image.is_null() ? "field required" : "str type expected",
+                     image.is_null() ? "value_error.missing" : "type_error.str");
   return image;
 }
 

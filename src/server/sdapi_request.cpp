@@ -15,7 +15,9 @@ namespace lorikeet {
 namespace {
 using nlohmann::json;
 
-[[noreturn]] void refuse(int status, const std::string& message, const std::string& hint = "") { throw HttpError(status, "bad_input", message, hint); }
+[[noreturn]] void refuse(int status, const std::string& message, const std::string& hint = "") {
+  throw HttpError(status, "bad_input", message, hint);
+}
 
 bool is_none(const std::string& text) { return text.empty() || lower(text) == "none"; }
 
@@ -25,14 +27,17 @@ void check_scripts(const SdapiBody& body, const json& scripts) {
   if (!scripts.is_object()) throw FieldError("alwayson_scripts", "value is not a valid dict", "type_error.dict");
   for (const auto& [name, arguments] : scripts.items()) {
     const json args = arguments.is_object() ? arguments.value("args", json::array()) : arguments;
-    const bool idle = args.empty() || (args.is_array() && std::ranges::all_of(args, [](const json& one) { return one.is_null() || one == false || one == ""; }));
+    const bool idle =
+        args.empty() ||
+        (args.is_array() && std::ranges::all_of(args, [](const json& one) { return one.is_null() || one == false || one == ""; }));
     if (!idle) refuse(422, "always on script " + valid_utf8(name) + " not found", "this server has no scripts");
   }
 }
 
 void check_unsupported(const SdapiRequest& r) {
   if (!is_none(r.refiner_checkpoint)) refuse(422, "refiner_checkpoint: this server has no refiner", "leave it out");
-  if (!is_none(r.hr_checkpoint_name) && lower(r.hr_checkpoint_name) != "use same checkpoint") refuse(422, "hr_checkpoint_name: the second pass takes the same checkpoint here", "leave it out");
+  if (!is_none(r.hr_checkpoint_name) && lower(r.hr_checkpoint_name) != "use same checkpoint")
+    refuse(422, "hr_checkpoint_name: the second pass takes the same checkpoint here", "leave it out");
   if (!r.firstpass_image.empty()) refuse(422, "firstpass_image is not known here", "send it to img2img");
   if (!r.latent_mask.empty()) refuse(422, "latent_mask is not known here", "send it as mask");
 }
@@ -70,7 +75,9 @@ void put_hires(json& request, const SdapiRequest& r) {
   request["hr_resize_y"] = r.hr_resize_y;
   request["hr_prompt"] = r.hr_prompt;
   request["hr_negative_prompt"] = r.hr_negative_prompt;
-  const auto same = [](const std::string& text) { return is_none(text) || lower(text) == "use same sampler" || lower(text) == "use same scheduler"; };
+  const auto same = [](const std::string& text) {
+    return is_none(text) || lower(text) == "use same sampler" || lower(text) == "use same scheduler";
+  };
   if (!same(r.hr_sampler_name)) {
     const auto [sampler, schedule] = choose_sampler(r.hr_sampler_name, same(r.hr_scheduler) ? "" : r.hr_scheduler, "hr_sampler_name");
     request["hr_sampler"] = sampler;
@@ -88,7 +95,8 @@ void put_hires(json& request, const SdapiRequest& r) {
 
 void put_image(json& request, const SdapiRequest& r) {
   if (r.init_images.empty()) throw HttpError(404, "not_found", "Init image not found");
-  if (r.init_images.size() > 1) refuse(422, "init_images holds " + std::to_string(r.init_images.size()) + " pictures; one is taken here", "send a request for each");
+  if (r.init_images.size() > 1)
+    refuse(422, "init_images holds " + std::to_string(r.init_images.size()) + " pictures; one is taken here", "send a request for each");
   request["init_image"] = r.init_images[0];
   if (r.resize_mode < 0 || r.resize_mode > 3) throw FieldError("resize_mode", "resize_mode is from 0 to 3", "value_error");
   request["resize_mode"] = r.resize_mode;
@@ -124,10 +132,14 @@ SdapiBody read_sdapi_body(const json& asked, bool img2img) {
   for (const std::string& key : read_sdapi_fields(body.request, asked, &body.given)) {
     const json& value = asked.at(key);
     if (value.is_null()) continue;
-    if (key == "override_settings") body.override_settings = value;
-    else if (key == "alwayson_scripts") scripts = value;
-    else if (key == "script_args" || key == "comments") continue;  // arguments of no script; A1111 fills comments itself
-    else body.warnings.push_back("the field \"" + valid_utf8(key) + "\" is not known here and was passed over");
+    if (key == "override_settings")
+      body.override_settings = value;
+    else if (key == "alwayson_scripts")
+      scripts = value;
+    else if (key == "script_args" || key == "comments")
+      continue;  // arguments of no script; A1111 fills comments itself
+    else
+      body.warnings.push_back("the field \"" + valid_utf8(key) + "\" is not known here and was passed over");
   }
   if (!body.override_settings.is_object()) throw FieldError("override_settings", "value is not a valid dict", "type_error.dict");
   if (!img2img && !body.request.init_images.empty()) body.warnings.push_back("init_images has no effect in txt2img");
@@ -164,8 +176,10 @@ json generate_request_of(SdapiBody& body, const json& settings, bool img2img) {
   if (r.s_tmax && *r.s_tmax > 0) request["s_tmax"] = *r.s_tmax;
   if (r.s_noise) request["s_noise"] = *r.s_noise;
   put_settings(request, settings);
-  if (img2img) put_image(request, r);
-  else if (r.enable_hr) put_hires(request, r);
+  if (img2img)
+    put_image(request, r);
+  else if (r.enable_hr)
+    put_hires(request, r);
   return request;
 }
 

@@ -123,8 +123,8 @@ void fields(V& v, S& s) {
   // clang-format on
 }
 
-// A body, read as A1111 reads it: numbers may be texts, null is not given. FieldError for a wrong type; a member that is not known is told in
-// `warnings`.
+// A body, read as A1111 reads it: numbers may be texts, null is not given. FieldError for a wrong type; a member that is not known is told
+// in `warnings`.
 struct SdapiBody {
   SdapiRequest request;
   nlohmann::json override_settings = nlohmann::json::object();
@@ -133,8 +133,8 @@ struct SdapiBody {
 };
 SdapiBody read_sdapi_body(const nlohmann::json& body, bool img2img);
 
-// As our own request: {"request": fields of /api/v1's generate}. `settings`: A1111's options with the overrides in. Throws HttpError; what is
-// passed over is told in body.warnings. Styles and infotext are in already.
+// As our own request: {"request": fields of /api/v1's generate}. `settings`: A1111's options with the overrides in. Throws HttpError; what
+// is passed over is told in body.warnings. Styles and infotext are in already.
 nlohmann::json generate_request_of(SdapiBody& body, const nlohmann::json& settings, bool img2img);
 
 }  // namespace lorikeet

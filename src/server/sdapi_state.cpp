@@ -130,7 +130,8 @@ HttpResponse memory(App&, const HttpRequest&) {
   file >> whole >> resident;
   const auto unit = static_cast<double>(info.mem_unit);
   const double used = static_cast<double>(resident) * 4096, total = static_cast<double>(info.totalram) * unit;
-  return json_response({{"ram", {{"free", static_cast<double>(info.freeram) * unit}, {"used", used}, {"total", total}}}, {"cuda", {{"error", "unavailable"}}}});
+  return json_response({{"ram", {{"free", static_cast<double>(info.freeram) * unit}, {"used", used}, {"total", total}}},
+                        {"cuda", {{"error", "unavailable"}}}});
 }
 
 HttpResponse unload(App& app, const HttpRequest&) {

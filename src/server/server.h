@@ -10,8 +10,8 @@ namespace lorikeet {
 
 class HttpServer {
  public:
-  // Opens the folders and takes the port; nothing is answered before run(). Error: as App and Listener::bind; and when others could reach it
-  // without a token or password.
+  // Opens the folders and takes the port; nothing is answered before run(). Error: as App and Listener::bind; and when others could reach
+  // it without a token or password.
   explicit HttpServer(ServerOptions options, ListenerLimits limits = {});
   ~HttpServer();
 

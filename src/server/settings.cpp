@@ -94,11 +94,13 @@ json with_changes(json values, const json& changes, std::vector<std::string>& wa
       std::vector<std::string> names;
       for (const SettingRow& known : kRows) names.emplace_back(known.name);
       const std::string near = did_you_mean(key, names);
-      warnings.push_back("the setting \"" + valid_utf8(key) + "\" is not known here and was passed over" + (near.empty() ? "" : "; " + near));
+      warnings.push_back("the setting \"" + valid_utf8(key) + "\" is not known here and was passed over" +
+                         (near.empty() ? "" : "; " + near));
       continue;
     }
     const json example = json::parse(row->default_json);
-    if (!same_type(value, example)) throw FieldError(key, "the setting \"" + key + "\" wants " + std::string(word_of(example)), "type_error");
+    if (!same_type(value, example))
+      throw FieldError(key, "the setting \"" + key + "\" wants " + std::string(word_of(example)), "type_error");
     if (!row->acts && values[key] != value) warnings.push_back("the setting \"" + key + "\" has no effect here");
     values[key] = value.is_null() ? example : value;
   }

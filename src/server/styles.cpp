@@ -26,11 +26,16 @@ std::vector<Row> csv_rows(std::string_view text) {
   };
   for (size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
-    if (quoted && c == '"' && at + 1 < text.size() && text[at + 1] == '"') field += text[++at];
-    else if (c == '"') quoted = !quoted;
-    else if (!quoted && c == ',') row.push_back(std::exchange(field, ""));
-    else if (!quoted && c == '\n') end_row();
-    else if (quoted || c != '\r') field += c;
+    if (quoted && c == '"' && at + 1 < text.size() && text[at + 1] == '"')
+      field += text[++at];
+    else if (c == '"')
+      quoted = !quoted;
+    else if (!quoted && c == ',')
+      row.push_back(std::exchange(field, ""));
+    else if (!quoted && c == '\n')
+      end_row();
+    else if (quoted || c != '\r')
+      field += c;
   }
   if (!field.empty() || !row.empty()) end_row();
   return rows;

@@ -80,7 +80,8 @@ PictureThread::~PictureThread() {
 void PictureThread::add(std::function<void()> work) {
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= kMostWaiting) throw Error(ErrorKind::unsupported, "too many pictures are asked for at once", "try again in a moment");
+    if (waiting_.size() >= kMostWaiting)
+      throw Error(ErrorKind::unsupported, "too many pictures are asked for at once", "try again in a moment");
     waiting_.push_back(std::move(work));
   }
   changed_.notify_one();
@@ -89,15 +90,15 @@ void PictureThread::add(std::function<void()> work) {
 std::string thumbnail(PictureThread& thread, const fs::path& cache, const fs::path& picture, int width_px) {
   std::error_code code;
   const auto changed = fs::last_write_time(picture, code).time_since_epoch().count();
-  const fs::path file = cache / (sha256(picture.string() + "\n" + std::to_string(changed) + "\n" + std::to_string(width_px)).substr(0, 32) + ".jpg");
+  const fs::path file =
+      cache / (sha256(picture.string() + "\n" + std::to_string(changed) + "\n" + std::to_string(width_px)).substr(0, 32) + ".jpg");
   if (std::ifstream stream(file, std::ios::binary); stream) {
     std::ostringstream bytes;
     bytes << stream.rdbuf();
     return bytes.str();
   }
-  const std::vector<uint8_t> small = thread.run([&] {
-    return encode_picture(PictureFormat::jpeg, small_copy(read_picture(picture).picture, width_px), {}, 85);
-  });
+  const std::vector<uint8_t> small =
+      thread.run([&] { return encode_picture(PictureFormat::jpeg, small_copy(read_picture(picture).picture, width_px), {}, 85); });
   std::string bytes(small.begin(), small.end());
   fs::create_directories(cache, code);
   try {

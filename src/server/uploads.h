@@ -19,8 +19,8 @@ namespace lorikeet {
 
 inline constexpr int64_t kMostUploadPixels = int64_t{1} << 26;
 
-// The file's bytes of a picture sent as "data:image/…;base64,…" or bare base64, its header read and its size checked. Error{bad_input} names
-// `field`: no base64, no picture, too large; an address (http://…), since none is fetched.
+// The file's bytes of a picture sent as "data:image/…;base64,…" or bare base64, its header read and its size checked. Error{bad_input}
+// names `field`: no base64, no picture, too large; an address (http://…), since none is fetched.
 std::vector<uint8_t> upload_bytes(std::string_view text, std::string_view field);
 // The same, decoded.
 PictureFile decode_upload(std::string_view text, std::string_view field);

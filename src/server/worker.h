@@ -41,10 +41,10 @@ class JobRun {
   // A picture of what was on the way when an interrupt came; see JobProgress::latest().
   const JobProgress* progress() const { return progress_.get(); }
 
-  void save(const Job& job);                      // its result and warnings so far
-  void end(const Job& job);                       // it is done; others of `jobs` go on
-  void put_back_alone(int64_t id);                // it waits again, to be made without others
-  bool ended(int64_t id) const;                   // or was put back
+  void save(const Job& job);        // its result and warnings so far
+  void end(const Job& job);         // it is done; others of `jobs` go on
+  void put_back_alone(int64_t id);  // it waits again, to be made without others
+  bool ended(int64_t id) const;     // or was put back
 
  private:
   friend class Worker;

@@ -27,7 +27,9 @@ OpenCheckpoint open_checkpoint(const fs::path& path) {
 }
 
 fs::path LoraTable::find(const std::string& name) const { return folders_.find(ModelKind::lora, name, with_paths_).file.path; }
-fs::path LoraTable::find_checkpoint(const std::string& name) const { return folders_.find(ModelKind::checkpoint, name, with_paths_).file.path; }
+fs::path LoraTable::find_checkpoint(const std::string& name) const {
+  return folders_.find(ModelKind::checkpoint, name, with_paths_).file.path;
+}
 
 std::shared_ptr<const LoraReader> LoraTable::open(const fs::path& path) {
   for (const auto& reader : readers_)

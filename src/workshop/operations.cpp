@@ -15,7 +15,8 @@ void note_unmatched(const LoraReader& reader, std::vector<std::string>& notes) {
 }
 }  // namespace
 
-MadeLora mix_files(std::span<const MixInput> inputs, const MixOptions& options, const std::string& naming, const fs::path& output, Progress& progress) {
+MadeLora mix_files(std::span<const MixInput> inputs, const MixOptions& options, const std::string& naming, const fs::path& output,
+                   Progress& progress) {
   MixResult result;
   LoraDraft draft = mix(inputs, options, result, progress);
   const LoraNaming& keys = naming.empty() ? naming_of(*inputs.front().reader) : find_lora_naming(naming);
@@ -46,11 +47,12 @@ MadeLora convert_file(const LoraReader& reader, const ConvertOptions& options, b
   return {std::move(result.layers), std::move(written.notes)};
 }
 
-MadeLora extract_file(const OpenCheckpoint& base, const OpenCheckpoint& tuned, ExtractOptions options, const std::string& naming, const fs::path& output,
-                      Progress& progress) {
+MadeLora extract_file(const OpenCheckpoint& base, const OpenCheckpoint& tuned, ExtractOptions options, const std::string& naming,
+                      const fs::path& output, Progress& progress) {
   if (base.spec.family != tuned.spec.family)
     throw Error(ErrorKind::bad_input,
-                base.checkpoint->path().filename().string() + " is " + base.spec.label + ", " + tuned.checkpoint->path().filename().string() + " is " + tuned.spec.label,
+                base.checkpoint->path().filename().string() + " is " + base.spec.label + ", " +
+                    tuned.checkpoint->path().filename().string() + " is " + tuned.spec.label,
                 "both are to be of one family");
   options.family = base.spec.family;
   ExtractResult result;

@@ -20,11 +20,12 @@ struct MadeLora {
 };
 
 // naming: of the keys; "": the first file's.
-MadeLora mix_files(std::span<const MixInput> inputs, const MixOptions& options, const std::string& naming, const std::filesystem::path& output,
-                   Progress& progress);
+MadeLora mix_files(std::span<const MixInput> inputs, const MixOptions& options, const std::string& naming,
+                   const std::filesystem::path& output, Progress& progress);
 MadeLora resize_file(const LoraReader& reader, const ResizeOptions& options, const std::filesystem::path& output, Progress& progress);
 // options.spelling: of the keys; "": as they were. partial: layers without a word in it are left out.
-MadeLora convert_file(const LoraReader& reader, const ConvertOptions& options, bool partial, const std::filesystem::path& output, Progress& progress);
+MadeLora convert_file(const LoraReader& reader, const ConvertOptions& options, bool partial, const std::filesystem::path& output,
+                      Progress& progress);
 // options.family is settled here. Error{bad_input}: the checkpoints are of two families.
 MadeLora extract_file(const OpenCheckpoint& base, const OpenCheckpoint& tuned, ExtractOptions options, const std::string& naming,
                       const std::filesystem::path& output, Progress& progress);

@@ -31,7 +31,9 @@ class Connection {
   ~Connection() { ::close(fd_); }
   Connection(const Connection&) = delete;
 
-  bool send(const std::string& bytes) { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()); }
+  bool send(const std::string& bytes) {
+    return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  }
   // What comes; "" at the end.
   std::string receive() {
     char piece[65536];

@@ -30,7 +30,11 @@ TEST(Guard, AServerWithATokenLetsNobodyInWithoutIt) {
   EXPECT_EQ(server.get("/api/v1/status", {{"Authorization", "Bearer a secret"}}).status, 200);
   EXPECT_EQ(server.get("/api/v1/status", {{"Authorization", "Bearer wrong"}}).status, 401);
   const std::string basic = "any:a secret";
-  EXPECT_EQ(server.get("/sdapi/v1/options", {{"Authorization", "Basic " + to_base64(std::span(reinterpret_cast<const uint8_t*>(basic.data()), basic.size()))}}).status, 200);
+  EXPECT_EQ(server
+                .get("/sdapi/v1/options",
+                     {{"Authorization", "Basic " + to_base64(std::span(reinterpret_cast<const uint8_t*>(basic.data()), basic.size()))}})
+                .status,
+            200);
   const auto login = server.post("/api/v1/login", {{"token", "a secret"}});
   ASSERT_EQ(login.status, 200);
   const std::string cookie = login.headers.at("set-cookie");
@@ -76,7 +80,10 @@ TEST(Guard, APageFromElsewhereMayChangeNothing) {
   EXPECT_EQ(shared_server().post("/api/v1/library/refresh", refresh, {{"Origin", "https://evil.example"}}).status, 403);
   EXPECT_EQ(shared_server().post("/api/v1/library/refresh", refresh, {{"Origin", "null"}}).status, 403);
   EXPECT_EQ(shared_server().post("/api/v1/library/refresh", refresh, {{"Sec-Fetch-Site", "cross-site"}}).status, 403);
-  EXPECT_EQ(shared_server().post("/api/v1/library/refresh", refresh, {{"Origin", "http://127.0.0.1:" + std::to_string(shared_server().port())}}).status, 200);
+  EXPECT_EQ(shared_server()
+                .post("/api/v1/library/refresh", refresh, {{"Origin", "http://127.0.0.1:" + std::to_string(shared_server().port())}})
+                .status,
+            200);
   EXPECT_EQ(shared_server().get("/api/v1/status", {{"Origin", "https://evil.example"}}).headers.count("access-control-allow-origin"), 0u);
   EXPECT_EQ(shared_server().post("/api/v1/jobs", {{"kind", "generate"}}, {{"Content-Type", "text/plain"}}).status, 415);
 }
@@ -104,7 +111,8 @@ TEST(Paths, NoNameLeadsOutOfAFolder) {
   fs::create_symlink(folders.root() / "secret.png", folders.root() / "outputs" / "link.png");
   const fs::path outputs = folders.root() / "outputs";
   EXPECT_EQ(path_below(outputs, "day/fine.png").filename(), "fine.png");
-  for (const std::string name : {"../secret.png", "day/../../secret.png", "link.png", "/etc/passwd", "", "day", ".hidden", "day//fine.png"}) {
+  for (const std::string name :
+       {"../secret.png", "day/../../secret.png", "link.png", "/etc/passwd", "", "day", ".hidden", "day//fine.png"}) {
     if (name == "day") continue;
     EXPECT_THROW(path_below(outputs, name), Error) << name;
   }
@@ -128,11 +136,15 @@ TEST(Paths, NamesInRequestsAreNamesOfTheLibrary) {
   request["vae"] = "/etc/passwd";
   EXPECT_TRUE(refused(shared_server().post("/api/v1/jobs", {{"kind", "generate"}, {"request", request}})));
   EXPECT_TRUE(refused(shared_server().post("/api/v1/jobs", {{"kind", "train"}, {"request", {{"images", "/etc"}}}})));
-  EXPECT_TRUE(refused(shared_server().post("/api/v1/jobs", {{"kind", "workshop"}, {"request", {{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rank", 1}, {"output", "../../out"}}}})));
+  EXPECT_TRUE(refused(shared_server().post(
+      "/api/v1/jobs",
+      {{"kind", "workshop"},
+       {"request", {{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rank", 1}, {"output", "../../out"}}}})));
 }
 
 TEST(Paths, AnswersTellNoFolders) {
-  const auto answer = shared_server().post("/api/v1/jobs", {{"kind", "generate"}, {"request", {{"prompt", "a"}, {"checkpoint", "nowhere"}}}});
+  const auto answer =
+      shared_server().post("/api/v1/jobs", {{"kind", "generate"}, {"request", {{"prompt", "a"}, {"checkpoint", "nowhere"}}}});
   EXPECT_EQ(answer.status, 404);
   EXPECT_EQ(answer.body.find(testing::shared_folders().root().string()), std::string::npos) << answer.body;
   EXPECT_EQ(without_folders("looked in /srv/my/models/loras, /home/a/x.safetensors; see /api/v1/jobs and styles/monet"),
@@ -147,7 +159,8 @@ TEST(Limits, ABodyThatIsTooLargeIs413AndTooManyPixelsAre400) {
   EXPECT_EQ(server.post("/api/v1/prompt/tokens", {{"text", std::string(20000, 'a')}}).status, 413);
   EXPECT_EQ(server.post("/api/v1/prompt/tokens", {{"text", "a fox"}}).json().at("count"), 2);
   testing::Connection chunked(server.port());  // the length is not told in advance
-  chunked.send("POST /api/v1/prompt/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+  chunked.send(
+      "POST /api/v1/prompt/tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
   for (int i = 0; i < 20; ++i) chunked.send("400\r\n" + std::string(1024, ' ') + "\r\n");
   chunked.send("0\r\n\r\n");
   EXPECT_EQ(testing::answer_of(chunked.receive_all()).status, 413);

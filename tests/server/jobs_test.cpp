@@ -133,15 +133,22 @@ class Program {
  public:
   explicit Program(const testing::Folders& folders) : log_(folders.root() / "address") {
     fs::remove(log_);
-    const std::vector<std::string> words{LORIKEET_PROGRAM, "serve",  "--port",    "0",   "--models",    folders.models().string(), "--outputs", (folders.root() / "outputs").string(),
-                                         "--data",         (folders.root() / "data").string(), "--device", "cpu", "--precision", "f32", "--threads", "1"};
+    const std::vector<std::string> words{LORIKEET_PROGRAM, "serve",
+                                         "--port",         "0",
+                                         "--models",       folders.models().string(),
+                                         "--outputs",      (folders.root() / "outputs").string(),
+                                         "--data",         (folders.root() / "data").string(),
+                                         "--device",       "cpu",
+                                         "--precision",    "f32",
+                                         "--threads",      "1"};
     std::vector<char*> arguments;
     for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 1, log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (posix_spawn(&pid_, LORIKEET_PROGRAM, &actions, nullptr, arguments.data(), environ) != 0) throw std::runtime_error("cannot start the program");
+    if (posix_spawn(&pid_, LORIKEET_PROGRAM, &actions, nullptr, arguments.data(), environ) != 0)
+      throw std::runtime_error("cannot start the program");
     posix_spawn_file_actions_destroy(&actions);
     testing::eventually([&] {
       std::ifstream stream(log_);
@@ -203,7 +210,8 @@ TEST(KilledServer, ItsJobsGoOnAndFinishedPicturesStay) {
     EXPECT_EQ(pictures[i].at("seed"), 7 + static_cast<int64_t>(i));
     EXPECT_TRUE(fs::exists(folders.root() / "outputs" / pictures[i].at("id").get<std::string>()));
   }
-  for (size_t i = 0; i < before["result"]["pictures"].size(); ++i) EXPECT_EQ(before["result"]["pictures"][i], pictures[i]);  // what was told is kept
+  for (size_t i = 0; i < before["result"]["pictures"].size(); ++i)
+    EXPECT_EQ(before["result"]["pictures"][i], pictures[i]);  // what was told is kept
 }
 
 TEST(InterruptedServer, EndsInOrderAndTheRunningJobWaitsForTheNext) {
@@ -213,7 +221,8 @@ TEST(InterruptedServer, EndsInOrderAndTheRunningJobWaitsForTheNext) {
     Program program(folders);
     ASSERT_GT(program.port, 0);
     id = add(program.port, "a house", 40);
-    ASSERT_TRUE(testing::eventually([&] { return testing::get(program.port, "/api/v1/jobs/" + std::to_string(id)).json().at("state") == "running"; }));
+    ASSERT_TRUE(testing::eventually(
+        [&] { return testing::get(program.port, "/api/v1/jobs/" + std::to_string(id)).json().at("state") == "running"; }));
     const int status = program.end(SIGINT);
     EXPECT_TRUE(WIFEXITED(status));
     EXPECT_EQ(WEXITSTATUS(status), 0);

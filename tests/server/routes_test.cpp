@@ -14,7 +14,9 @@ using testing::shared_server;
 
 bool is_a1111(std::string_view path) { return !starts_with(path, "/api/") && path != "/health" && path != "/metrics"; }
 
-std::string target_of(const Route& route) { return replace_all(std::string(route.path), "{id}", starts_with(route.path, "/api/v1/library") ? "loras" : "999999"); }
+std::string target_of(const Route& route) {
+  return replace_all(std::string(route.path), "{id}", starts_with(route.path, "/api/v1/library") ? "loras" : "999999");
+}
 
 TEST(Routes, EveryBodyThatIsNoJsonIs400WithAMessage) {
   for (const Route& route : routes()) {
@@ -43,7 +45,11 @@ TEST(Routes, OurBodiesNameTheMemberThatIsNotKnown) {
     // What must be there comes before what must not.
     const json schema = route.body();
     if (schema.contains("required"))
-      for (const json& member : schema["required"]) body[member.get<std::string>()] = member == "priority" ? json(1) : member == "kind" ? json("generate") : member == "request" ? json::object() : json("x");
+      for (const json& member : schema["required"])
+        body[member.get<std::string>()] = member == "priority"  ? json(1)
+                                          : member == "kind"    ? json("generate")
+                                          : member == "request" ? json::object()
+                                                                : json("x");
     const auto answer = shared_server().post(target_of(route) + "?name=tiny-style&file=a.png", body);
     EXPECT_EQ(answer.status, 400) << route.path << answer.body;
     EXPECT_NE(answer.body.find("no_such_member"), std::string::npos) << route.path << answer.body;
@@ -79,7 +85,8 @@ TEST(Routes, StatusSchemaHealthAndMetricsTellWhatThereIs) {
   EXPECT_EQ(status.at("device"), "cpu");
   const json schema = shared_server().get("/api/v1/schema").json();
   const auto has = [](const json& fields, const std::string& name) {
-    return std::ranges::any_of(fields, [&](const json& field) { return field.at("name") == name && !field.at("help").get<std::string>().empty(); });
+    return std::ranges::any_of(fields,
+                               [&](const json& field) { return field.at("name") == name && !field.at("help").get<std::string>().empty(); });
   };
   EXPECT_TRUE(has(schema.at("generate"), "cfg_scale"));
   EXPECT_TRUE(has(schema.at("train"), "rank"));

@@ -34,7 +34,9 @@ class Running {
   App& app() { return server_.app(); }
 
   Answer get(const std::string& target, const Headers& headers = {}) const { return testing::get(port(), target, headers); }
-  Answer post(const std::string& target, const nlohmann::json& body = nullptr, const Headers& headers = {}) const { return testing::post(port(), target, body, headers); }
+  Answer post(const std::string& target, const nlohmann::json& body = nullptr, const Headers& headers = {}) const {
+    return testing::post(port(), target, body, headers);
+  }
   Answer del(const std::string& target) const { return call(port(), "DELETE", target); }
 
   // Queues a job. -> its id

@@ -1,12 +1,12 @@
 // A1111's interface as its clients know it.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/text.h"
 #include "io/picture_base64.h"
 #include "scene.h"
 #include "server/styles.h"
-
-#include <fstream>
 
 namespace lorikeet {
 namespace {
@@ -22,7 +22,9 @@ json made(const json& request, const std::string& route = "txt2img") {
 }
 
 json info_of(const json& answer) { return json::parse(answer.at("info").get<std::string>()); }
-Picture picture_of_answer(const json& answer, size_t index = 0) { return picture_from_base64(answer.at("images").at(index).get<std::string>()).picture; }
+Picture picture_of_answer(const json& answer, size_t index = 0) {
+  return picture_from_base64(answer.at("images").at(index).get<std::string>()).picture;
+}
 
 TEST(Sdapi, Txt2imgAnswersWithPicturesInfoAndTheRequestWithItsDefaults) {
   json request = small_sdapi();
@@ -40,9 +42,28 @@ TEST(Sdapi, Txt2imgAnswersWithPicturesInfoAndTheRequestWithItsDefaults) {
   EXPECT_EQ(info.at("sampler_name"), "Euler");
   EXPECT_EQ(info.at("sd_model_name"), "tiny");
   EXPECT_EQ(info.at("sd_model_hash").get<std::string>().size(), 10u);
-  for (const char* key : {"all_negative_prompts", "subseed", "all_subseeds", "subseed_strength", "width", "height", "steps", "batch_size", "restore_faces", "face_restoration_model",
-                          "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h", "denoising_strength", "extra_generation_params", "index_of_first_image", "styles",
-                          "job_timestamp", "clip_skip", "is_using_inpainting_conditioning", "version"})
+  for (const char* key : {"all_negative_prompts",
+                          "subseed",
+                          "all_subseeds",
+                          "subseed_strength",
+                          "width",
+                          "height",
+                          "steps",
+                          "batch_size",
+                          "restore_faces",
+                          "face_restoration_model",
+                          "sd_vae_name",
+                          "sd_vae_hash",
+                          "seed_resize_from_w",
+                          "seed_resize_from_h",
+                          "denoising_strength",
+                          "extra_generation_params",
+                          "index_of_first_image",
+                          "styles",
+                          "job_timestamp",
+                          "clip_skip",
+                          "is_using_inpainting_conditioning",
+                          "version"})
     EXPECT_TRUE(info.contains(key)) << key;
 }
 
@@ -54,7 +75,8 @@ TEST(Sdapi, TheSameSeedGivesTheSamePictureAndPngInfoTellsIt) {
   EXPECT_EQ(read.at("parameters").at("Seed"), "5");
   EXPECT_EQ(read.at("parameters").at("Size-1"), "64");
   EXPECT_EQ(read.at("parameters").at("Prompt"), "a house");
-  const json ours = shared_server().post("/api/v1/pictures/info", {{"image", "data:image/png;base64," + answer["images"][0].get<std::string>()}}).json();
+  const json ours =
+      shared_server().post("/api/v1/pictures/info", {{"image", "data:image/png;base64," + answer["images"][0].get<std::string>()}}).json();
   EXPECT_EQ(ours.at("request").at("seed"), 5);
   EXPECT_EQ(ours.at("checkpoint"), "tiny");
 }
@@ -100,10 +122,11 @@ TEST(Sdapi, WhatHasNoEffectIsAnErrorOrAWarningNeverSilence) {
   const std::string warnings = info_of(made(request)).at("warnings").dump();
   EXPECT_NE(warnings.find("restore_faces"), std::string::npos);
   EXPECT_NE(warnings.find("no_such_field"), std::string::npos);
-  for (const auto& [field, value] : std::vector<std::pair<std::string, json>>{{"refiner_checkpoint", "other"},
-                                                                               {"script_name", "x/y/z plot"},
-                                                                               {"alwayson_scripts", {{"ControlNet", {{"args", json::array({{{"enabled", true}}})}}}}},
-                                                                               {"styles", json::array({"no such style"})}}) {
+  for (const auto& [field, value] :
+       std::vector<std::pair<std::string, json>>{{"refiner_checkpoint", "other"},
+                                                 {"script_name", "x/y/z plot"},
+                                                 {"alwayson_scripts", {{"ControlNet", {{"args", json::array({{{"enabled", true}}})}}}}},
+                                                 {"styles", json::array({"no such style"})}}) {
     json wrong = small_sdapi();
     wrong[field] = value;
     EXPECT_EQ(shared_server().post("/sdapi/v1/txt2img", wrong).status, 422) << field;
@@ -203,8 +226,10 @@ TEST(Sdapi, ListsHaveTheFieldsThatClientsRead) {
   EXPECT_GT(list("memory").at("ram").at("total"), 0);
   EXPECT_TRUE(list("scripts").at("txt2img").is_array());
   EXPECT_TRUE(list("cmd-flags").is_object());
-  for (const char* name : {"sd-vae", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "script-info", "extensions"}) EXPECT_TRUE(list(name).is_array()) << name;
-  for (const char* name : {"refresh-loras", "refresh-checkpoints", "refresh-embeddings", "refresh-vae", "unload-checkpoint", "reload-checkpoint"})
+  for (const char* name : {"sd-vae", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "script-info", "extensions"})
+    EXPECT_TRUE(list(name).is_array()) << name;
+  for (const char* name :
+       {"refresh-loras", "refresh-checkpoints", "refresh-embeddings", "refresh-vae", "unload-checkpoint", "reload-checkpoint"})
     EXPECT_EQ(shared_server().post(std::string("/sdapi/v1/") + name).status, 200) << name;
   EXPECT_EQ(shared_server().get("/internal/ping").status, 200);
   EXPECT_EQ(shared_server().get("/internal/pending-tasks").json().at("size"), 0);
@@ -221,15 +246,19 @@ TEST(Sdapi, ExtrasEnlargeAndNameTheUpscalersThatThereAre) {
   request["resize_mode"] = 1;
   request["upscaling_resize_w"] = 100;
   request["upscaling_resize_h"] = 50;
-  const Picture cut = picture_from_base64(shared_server().post("/sdapi/v1/extra-single-image", request).json().at("image").get<std::string>()).picture;
+  const Picture cut =
+      picture_from_base64(shared_server().post("/sdapi/v1/extra-single-image", request).json().at("image").get<std::string>()).picture;
   EXPECT_EQ(cut.width_px, 100);
   EXPECT_EQ(cut.height_px, 50);
   request["upscaler_1"] = "4x-UltraSharp";
   const auto answer = shared_server().post("/sdapi/v1/extra-single-image", request);
   EXPECT_EQ(answer.status, 422);
   EXPECT_NE(answer.body.find("Lanczos"), std::string::npos);
-  json batch{{"imageList", json::array({{{"data", first["images"][0]}, {"name", "a.png"}}})}, {"upscaler_1", "Nearest"}, {"upscaling_resize", 3}};
-  EXPECT_EQ(picture_from_base64(shared_server().post("/sdapi/v1/extra-batch-images", batch).json().at("images").at(0).get<std::string>()).picture.width_px, 192);
+  json batch{
+      {"imageList", json::array({{{"data", first["images"][0]}, {"name", "a.png"}}})}, {"upscaler_1", "Nearest"}, {"upscaling_resize", 3}};
+  EXPECT_EQ(picture_from_base64(shared_server().post("/sdapi/v1/extra-batch-images", batch).json().at("images").at(0).get<std::string>())
+                .picture.width_px,
+            192);
 }
 
 TEST(Sdapi, SavedPicturesLieInTheOutputsFolder) {
@@ -245,7 +274,8 @@ TEST(Sdapi, SavedPicturesLieInTheOutputsFolder) {
 }
 
 TEST(Styles, AreReadFromCsvAndPutRoundThePromptOrBehindIt) {
-  const auto styles = parse_styles("\xEF\xBB\xBFname,prompt,negative_prompt\r\noil,\"oil painting of {prompt}, \"\"thick\"\"\",blurry\r\nplain,detailed,\r\n");
+  const auto styles = parse_styles(
+      "\xEF\xBB\xBFname,prompt,negative_prompt\r\noil,\"oil painting of {prompt}, \"\"thick\"\"\",blurry\r\nplain,detailed,\r\n");
   ASSERT_EQ(styles.size(), 2u);
   EXPECT_EQ(with_style("a fox", styles[0].prompt), "oil painting of a fox, \"thick\"");
   EXPECT_EQ(styles[0].negative_prompt, "blurry");

@@ -45,7 +45,8 @@ TEST(GenerateJob, JobsMadeTogetherAreThePicturesThatEachIsAlone) {
   json long_one = small_request("first");
   long_one["steps"] = 60;
   const int64_t first = server.add_job("generate", long_one);  // the others come while it runs
-  const std::vector<json> requests{small_request("a house <lora:tiny-style:1>", 3), small_request("a tree", 40), small_request("a boat <lora:tiny-style:0.3>", 5)};
+  const std::vector<json> requests{small_request("a house <lora:tiny-style:1>", 3), small_request("a tree", 40),
+                                   small_request("a boat <lora:tiny-style:0.3>", 5)};
   std::vector<int64_t> ids;
   for (const json& request : requests) ids.push_back(server.add_job("generate", request));
   server.wait_for(first);
@@ -53,7 +54,8 @@ TEST(GenerateJob, JobsMadeTogetherAreThePicturesThatEachIsAlone) {
     const json together = server.wait_for(ids[i]);
     ASSERT_EQ(together.at("state"), "done") << together.dump();
     const json alone = shared_server().wait_for(shared_server().add_job("generate", requests[i]));
-    EXPECT_EQ(picture_at(server, together["result"]["pictures"].at(0)), picture_at(shared_server(), alone["result"]["pictures"].at(0))) << i;
+    EXPECT_EQ(picture_at(server, together["result"]["pictures"].at(0)), picture_at(shared_server(), alone["result"]["pictures"].at(0)))
+        << i;
     EXPECT_EQ(together["result"]["pictures"][0]["infotext"], alone["result"]["pictures"][0]["infotext"]);
     EXPECT_EQ(together["result"].value("loras", json::array()).size(), i == 1 ? 0u : 1u);
   }
@@ -69,7 +71,8 @@ TEST(GenerateJob, OneThatCannotBeMadeDoesNotTakeTheOthersAlong) {
   json long_one = small_request("first");
   long_one["steps"] = 60;
   server.add_job("generate", long_one);
-  const int64_t good = server.add_job("generate", small_request("a tree")), bad = server.add_job("generate", small_request("a <lora:nowhere:1>"));
+  const int64_t good = server.add_job("generate", small_request("a tree")),
+                bad = server.add_job("generate", small_request("a <lora:nowhere:1>"));
   EXPECT_EQ(server.wait_for(good).at("state"), "done");
   const json failed = server.wait_for(bad);
   EXPECT_EQ(failed.at("state"), "failed");
@@ -127,7 +130,8 @@ TEST(Events, TellOfJobsAndStatusAsTheyChange) {
 }
 
 TEST(PlotJob, MakesOneSheet) {
-  const json job = shared_server().wait_for(shared_server().add_job("plot", {{"base", small_request("a {what}")}, {"x", "{what}=house, tree"}, {"y", "lora:tiny-style=0,1"}, {"title", "A test"}}));
+  const json job = shared_server().wait_for(shared_server().add_job(
+      "plot", {{"base", small_request("a {what}")}, {"x", "{what}=house, tree"}, {"y", "lora:tiny-style=0,1"}, {"title", "A test"}}));
   ASSERT_EQ(job.at("state"), "done") << job.dump();
   EXPECT_EQ(job.at("result").at("cells"), 4);
   EXPECT_GT(picture_at(shared_server(), job["result"]["pictures"].at(0)).width_px, 128);
@@ -164,7 +168,8 @@ void add_dataset(const testing::Running& server, const std::string& name) {
 }
 
 json small_training(const std::string& images, int steps) {
-  return {{"images", images}, {"out", "fox"}, {"trigger", "sks"}, {"width", 64}, {"height", 64}, {"buckets", false}, {"rank", 2}, {"steps", steps}, {"backup_every", 2}, {"sample_every", steps / 2}};
+  return {{"images", images}, {"out", "fox"}, {"trigger", "sks"}, {"width", 64},       {"height", 64},
+          {"buckets", false}, {"rank", 2},    {"steps", steps},   {"backup_every", 2}, {"sample_every", steps / 2}};
 }
 
 TEST(Datasets, AreMadeCaptionedAndRemoved) {
@@ -180,7 +185,8 @@ TEST(Datasets, AreMadeCaptionedAndRemoved) {
   EXPECT_EQ(shared_server().get("/api/v1/datasets").json().at("datasets").at(0).at("pictures"), 2);
   EXPECT_EQ(shared_server().del("/api/v1/datasets/item?name=foxes").status, 200);
   EXPECT_EQ(shared_server().get("/api/v1/datasets/item?name=foxes").status, 404);
-  for (const char* name : {"..", ".hidden", "a%2Fb", ""}) EXPECT_EQ(shared_server().post(std::string("/api/v1/datasets/item?name=") + name, json::object()).status, 400) << name;
+  for (const char* name : {"..", ".hidden", "a%2Fb", ""})
+    EXPECT_EQ(shared_server().post(std::string("/api/v1/datasets/item?name=") + name, json::object()).status, 400) << name;
 }
 
 TEST(TrainJob, PausesGoesOnAndPutsItsLoraIntoTheLibrary) {
@@ -220,23 +226,35 @@ TEST(WorkshopJob, DoesWhatTheCommandLineDoes) {
   EXPECT_EQ(info["result"]["pictures"].size(), 1u);  // the heat map
   const json check = workshop({{"operation", "check"}, {"inputs", json::array({"tiny-style"})}});
   EXPECT_NE(check["result"]["text"].get<std::string>().find("fit the checkpoint"), std::string::npos);
-  const json mixed = workshop({{"operation", "mix"}, {"inputs", json::array({{{"name", "tiny-style"}, {"multiplier", 2}}})}, {"model", "tiny"}, {"output", "mixes/double"}});
+  const json mixed = workshop({{"operation", "mix"},
+                               {"inputs", json::array({{{"name", "tiny-style"}, {"multiplier", 2}}})},
+                               {"model", "tiny"},
+                               {"output", "mixes/double"}});
   ASSERT_EQ(mixed.at("state"), "done") << mixed.dump();
   const json same = workshop({{"operation", "compare"}, {"inputs", json::array({"tiny-style", "mixes/double"})}, {"model", "tiny"}});
   ASSERT_EQ(same.at("state"), "done") << same.dump();
   EXPECT_NEAR(same["result"]["data"]["total"]["cosine"].get<double>(), 1, 1e-3);
-  EXPECT_EQ(workshop({{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rank", 1}, {"output", "small"}}).at("state"), "done");
-  EXPECT_EQ(workshop({{"operation", "convert"}, {"inputs", json::array({"tiny-style"})}, {"to", "kohya"}, {"dtype", "f32"}, {"output", "wide"}}).at("state"), "done");
+  EXPECT_EQ(workshop({{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rank", 1}, {"output", "small"}}).at("state"),
+            "done");
+  EXPECT_EQ(
+      workshop({{"operation", "convert"}, {"inputs", json::array({"tiny-style"})}, {"to", "kohya"}, {"dtype", "f32"}, {"output", "wide"}})
+          .at("state"),
+      "done");
   const json baked = workshop({{"operation", "bake"}, {"inputs", lora}, {"output", "baked"}});
   ASSERT_EQ(baked.at("state"), "done") << baked.dump();
   json request = small_request();
   request["checkpoint"] = "baked";
   const json with_baked = shared_server().wait_for(shared_server().add_job("generate", request));
   EXPECT_EQ(with_baked.at("state"), "done") << with_baked.dump();
-  EXPECT_EQ(workshop({{"operation", "extract"}, {"base", "tiny"}, {"tuned", "baked"}, {"rank", 2}, {"output", "difference"}}).at("state"), "done");
-  const auto taken = shared_server().post("/api/v1/jobs", {{"kind", "workshop"}, {"request", {{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rank", 1}, {"output", "small"}}}});
+  EXPECT_EQ(workshop({{"operation", "extract"}, {"base", "tiny"}, {"tuned", "baked"}, {"rank", 2}, {"output", "difference"}}).at("state"),
+            "done");
+  const auto taken = shared_server().post(
+      "/api/v1/jobs", {{"kind", "workshop"},
+                       {"request", {{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rank", 1}, {"output", "small"}}}});
   EXPECT_EQ(taken.status, 409);
-  const auto unknown = shared_server().post("/api/v1/jobs", {{"kind", "workshop"}, {"request", {{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rnak", 1}, {"output", "x"}}}});
+  const auto unknown = shared_server().post(
+      "/api/v1/jobs", {{"kind", "workshop"},
+                       {"request", {{"operation", "resize"}, {"inputs", json::array({"tiny-style"})}, {"rnak", 1}, {"output", "x"}}}});
   EXPECT_EQ(unknown.status, 400);
   EXPECT_NE(unknown.body.find("rank"), std::string::npos);
 }
