@@ -88,9 +88,10 @@ HttpResponse set_preview(App& app, const HttpRequest& request) {
     return json_response({{"id", job.id}, {"position", app.jobs.position(job.id)}}, 202);
   }
   Members members(request.json);
-  const std::string image = members.wanted_text("image");
+  const std::string image = members.text("image").value_or("");
   members.any("make");
   members.finish();
+  if (image.empty()) throw Error(ErrorKind::bad_input, "\"image\" is missing", "or send {\"make\": true} to have one made");
   const auto bytes = upload_bytes(image, "image");
   return json_response(json_of(app.library.set_preview(kind, name, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()))));
 }

@@ -29,7 +29,8 @@ bool is_address(const std::string& host) {
 }
 
 std::string cookie_of(const HttpRequest& request) {
-  for (const std::string_view part : split(request.header("cookie"), ';')) {
+  const std::string header = request.header("cookie");
+  for (const std::string_view part : split(header, ';')) {
     const std::string_view pair = trim(part);
     if (starts_with(pair, kCookie) && pair.size() > kCookie.size() && pair[kCookie.size()] == '=') return std::string(pair.substr(kCookie.size() + 1));
   }

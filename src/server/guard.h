@@ -14,10 +14,10 @@
 namespace lorikeet {
 
 struct GuardOptions {
-  std::string token;                // "": none
-  std::string user, password;       // "": none
-  std::vector<std::string> hosts;   // further names by which browsers may call this server
-  std::vector<std::string> origins; // pages from elsewhere that may call it (CORS): "https://example.org"; "*" any
+  std::string token = {};           // "": none
+  std::string user = {}, password = {};  // "": none
+  std::vector<std::string> hosts = {};    // further names by which browsers may call this server
+  std::vector<std::string> origins = {};  // pages from elsewhere that may call it (CORS): "https://example.org"; "*" any
   bool secret() const { return !token.empty() || !user.empty(); }
 };
 

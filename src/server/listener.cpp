@@ -170,7 +170,7 @@ class Listener::Server : public httplib::Server {
 
   const ListenerCalls calls;
   const ListenerLimits limits;
-  std::atomic<bool> began{false}, ended{false};
+  std::atomic<bool> began{false}, ended{false}, over{false};
 
  private:
   HandlerResponse first_look(const httplib::Request& from, httplib::Response& to) {
@@ -298,12 +298,13 @@ int Listener::bind(const std::string& host, int port) {
 void Listener::run() {
   server_->began = true;
   if (!server_->ended) server_->listen_after_bind();
+  server_->over = true;
 }
 
 void Listener::stop() {
   server_->ended = true;
   // cpp-httplib stops only what runs: between our call of it and its "running" lie microseconds.
-  for (int i = 0; i < 2000 && server_->began && !server_->is_running(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  for (int i = 0; i < 2000 && server_->began && !server_->over && !server_->is_running(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   server_->stop();
   server_->close_all();
 }
