@@ -25,4 +25,5 @@ function(lorikeet_page target)
     DEPENDS embed_page ${folder}/dist/index.html
     VERBATIM)
   target_sources(${target} PRIVATE ${folder}/page_files.cpp)
+  set_source_files_properties(${folder}/page_files.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)  # it needs nothing of it
 endfunction()
