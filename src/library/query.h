@@ -15,6 +15,8 @@ namespace lorikeet {
 enum class LibrarySort { name, date_modified, date_added, size, rating };
 std::span<const Choice> choices(LibrarySort);
 
+inline constexpr std::string_view kUnknownFamily = "unknown";  // in a query: models whose family is not known
+
 struct LibraryQuery {
   ModelKind kind = ModelKind::lora;
   // Words, each of which must occur somewhere: in name, alias, title, tags, trigger words, folder, notes or description, whatever the case and
@@ -22,7 +24,7 @@ struct LibraryQuery {
   // one word, -word must not occur.
   std::string text = {};
   std::optional<std::string> folder = {};  // this one and those below it; "" is all
-  std::string family = {};                 // "": all; "unknown": those without one
+  std::string family = {};                 // "": all; kUnknownFamily: those without one
   std::string tag = {};                    // "": all; else the whole tag, whatever the case
   bool favourites = false;            // only those
   LibrarySort sort = LibrarySort::name;
