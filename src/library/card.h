@@ -58,12 +58,12 @@ struct LibraryItem {
 
 // What a person may change; what is not set stays. Texts have at most 64 KiB.
 struct LibraryEdit {
-  std::optional<std::vector<std::string>> trigger_words;
-  std::optional<double> preferred_multiplier;  // -100..100; 0: none
-  std::optional<std::string> negative_text, description, notes;
-  std::optional<std::string> sd_version;  // A1111's words: "SD1", "SD2", "SDXL", "Unknown"
-  std::optional<bool> favourite;
-  std::optional<int> rating;  // 1..5; 0: none
+  std::optional<std::vector<std::string>> trigger_words = {};
+  std::optional<double> preferred_multiplier = {};  // -100..100; 0: none
+  std::optional<std::string> negative_text = {}, description = {}, notes = {};
+  std::optional<std::string> sd_version = {};  // A1111's words: "SD1", "SD2", "SDXL", "Unknown"
+  std::optional<bool> favourite = {};
+  std::optional<int> rating = {};  // 1..5; 0: none
 };
 
 // An encoded picture.

@@ -35,7 +35,7 @@ CREATE INDEX by_folder ON items(kind, shown, folder);
 CREATE INDEX by_family ON items(kind, shown, family);
 CREATE INDEX by_content ON items(autov3);
 CREATE INDEX gone_files ON items(size, changed) WHERE gone != 0;
-CREATE TABLE details(id INTEGER PRIMARY KEY, card TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE details(id INTEGER PRIMARY KEY, text TEXT NOT NULL, card TEXT NOT NULL);
 CREATE VIRTUAL TABLE search USING fts5(text, content='details', content_rowid='id', tokenize='trigram');
 CREATE TRIGGER item_removed AFTER DELETE ON items BEGIN DELETE FROM details WHERE id = old.id; END;
 CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO search(rowid, text) VALUES (new.id, new.text); END;

@@ -84,7 +84,7 @@ Where where_of(const LibraryQuery& query) {
     const std::string below = *query.folder + "/";
     where.add("(i.folder = ? OR substr(i.folder, 1, ?) = ?)", {*query.folder, characters(below), below});
   }
-  if (!query.family.empty()) where.add("i.family = ?", {query.family == "unknown" ? std::string() : query.family});
+  if (!query.family.empty()) where.add("i.family = ?", {query.family == kUnknownFamily ? std::string() : query.family});
   if (!query.tag.empty()) where.add("instr(i.tags, ?) > 0", {"\n" + fold(query.tag) + "\n"});
   if (query.favourites) where.add("i.favourite = 1");
   for (const SearchWord& word : search_words(query.text)) add_word(where, word);

@@ -18,8 +18,9 @@ std::map<std::string, std::string> shown_metadata(const std::map<std::string, st
   std::map<std::string, std::string> shown;
   for (const auto& [key, value] : metadata) {
     const bool picture = key == "ssmd_cover_images" || key == "modelspec.thumbnail";
-    const std::string text = picture ? "(a picture)" : value.size() > kMostValue ? value.substr(0, kMostValue) + "…" : value;
-    shown[valid_utf8(key)] = valid_utf8(text);
+    std::string& text = shown[valid_utf8(key)];
+    text = picture ? "(a picture)" : valid_utf8(std::string_view(value).substr(0, kMostValue));
+    if (!picture && value.size() > kMostValue) text += "…";
   }
   return shown;
 }

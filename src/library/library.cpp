@@ -105,10 +105,10 @@ struct Library::State {
         problems = std::move(result.problems);
         scan_fault = std::move(fault);
         finished = target;
+        if (!scanned_once.exchange(true)) notifier.changed();  // "scanning" has ended
       }
       done.notify_all();
       if (hasher) hasher->wake();
-      if (!scanned_once.exchange(true)) notifier.changed();  // "scanning" has ended
     }
     done.notify_all();
   }
@@ -116,6 +116,14 @@ struct Library::State {
   StoredCard stored(ModelKind kind, std::string_view name) {
     if (auto found = index.find(kind, name)) return *std::move(found);
     throw_missing(kind, name);
+  }
+
+  // Whose file is there, too: nothing is written beside one that is gone.
+  StoredCard stored_file(ModelKind kind, std::string_view name) {
+    StoredCard found = stored(kind, name);
+    std::error_code code;
+    if (!fs::exists(found.path, code)) throw_missing(kind, name);
+    return found;
   }
 
   [[noreturn]] void throw_missing(ModelKind kind, std::string_view name) {
@@ -189,7 +197,7 @@ fs::path Library::path(ModelKind kind, std::string_view name) const {
 
 LibraryCard Library::edit(ModelKind kind, std::string_view name, const LibraryEdit& change) {
   const std::lock_guard lock(state_->editing);
-  const StoredCard stored = state_->stored(kind, name);
+  const StoredCard stored = state_->stored_file(kind, name);
   write_card_file(stored.path, change);
   return state_->read_again(stored);
 }
@@ -207,7 +215,7 @@ std::optional<PreviewFile> Library::preview(ModelKind kind, std::string_view nam
 
 LibraryCard Library::set_preview(ModelKind kind, std::string_view name, std::string_view picture) {
   const std::lock_guard lock(state_->editing);
-  const StoredCard stored = state_->stored(kind, name);
+  const StoredCard stored = state_->stored_file(kind, name);
   write_preview(stored.path, picture);
   return state_->read_again(stored);
 }

@@ -15,15 +15,17 @@ namespace lorikeet {
 enum class LibrarySort { name, date_modified, date_added, size, rating };
 std::span<const Choice> choices(LibrarySort);
 
+inline constexpr std::string_view kUnknownFamily = "unknown";  // in a query: models whose family is not known
+
 struct LibraryQuery {
   ModelKind kind = ModelKind::lora;
   // Words, each of which must occur somewhere: in name, alias, title, tags, trigger words, folder, notes or description, whatever the case and
   // the accents, also within a word; six or more hexadecimal digits are also taken as the beginning of sha256 or AutoV3. "in quotes" is
   // one word, -word must not occur.
-  std::string text;
-  std::optional<std::string> folder;  // this one and those below it; "" is all
-  std::string family;                 // "": all; "unknown": those without one
-  std::string tag;                    // "": all; else the whole tag, whatever the case
+  std::string text = {};
+  std::optional<std::string> folder = {};  // this one and those below it; "" is all
+  std::string family = {};                 // "": all; kUnknownFamily: those without one
+  std::string tag = {};                    // "": all; else the whole tag, whatever the case
   bool favourites = false;            // only those
   LibrarySort sort = LibrarySort::name;
   bool descending = false;  // what is equal is in the order of names

@@ -269,7 +269,9 @@ TEST_F(LibraryTest, AnEditShowsAtOnceAndCountsAsAChange) {
 TEST_F(LibraryTest, AnEditOfAFileThatIsGoneIsNotFound) {
   fill();
   fs::remove(shelf_.loras() / "Monet.safetensors");
+  const std::string before = read_text(shelf_.loras() / "Monet.json");
   EXPECT_NE(error_of([&] { library_->edit(ModelKind::lora, "Monet", {.notes = "n"}); }), "");
+  EXPECT_EQ(read_text(shelf_.loras() / "Monet.json"), before);
   library_->refresh();
   EXPECT_FALSE(library_->item(ModelKind::lora, "Monet"));
 }
