@@ -23,8 +23,9 @@ std::vector<std::string> values_of(const Command& command, const std::string& fl
   if (flag == "--device") return {"auto", "cpu", "cuda"};
   if (flag == "--precision") return {"auto", "f32", "bf16", "f16"};
   std::vector<std::string> values;
-  if (command.name.starts_with("lora ")) return lora_option_values(flag);
-  for (const FieldInfo& info : command.name == "train" ? train_field_list() : field_list())
+  const bool trains = command.name == "train" || command.name == "lora slider";
+  if (!trains && command.name.starts_with("lora ")) return lora_option_values(flag);
+  for (const FieldInfo& info : trains ? train_field_list() : field_list())
     if (info.flag == flag)
       for (const Choice& choice : info.choices)
         if (!choice.name.empty()) values.emplace_back(choice.name);

@@ -22,6 +22,7 @@ constexpr std::array kVerbs{
     Command{"lora convert", "Write a LoRA in another spelling, type or kind.", define_lora_convert},
     Command{"lora compare", "Tell how alike two LoRAs are, block by block.", define_lora_compare},
     Command{"lora edit", "Change a LoRA's metadata and trigger words.", define_lora_edit},
+    Command{"lora slider", "Train a LoRA whose multiplier moves one trait, from prompts alone.", define_lora_slider},
 };
 }  // namespace
 

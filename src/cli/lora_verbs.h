@@ -1,4 +1,4 @@
-// The verbs of "lorikeet lora", one file each or two that belong together.
+// The verbs of "lorikeet lora", one file each or two that belong together (slider: train.cpp).
 #pragma once
 #include <span>
 
@@ -18,5 +18,6 @@ RunCommand define_lora_resize(CLI::App& app);
 RunCommand define_lora_convert(CLI::App& app);
 RunCommand define_lora_compare(CLI::App& app);
 RunCommand define_lora_edit(CLI::App& app);
+RunCommand define_lora_slider(CLI::App& app);
 
 }  // namespace lorikeet

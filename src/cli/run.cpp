@@ -19,7 +19,7 @@ constexpr std::array kCommands{
     Command{"generate", "Make pictures from a prompt, or from a prompt and a picture.", define_generate},
     Command{"plot", "Make a labelled sheet of pictures in which one, two or three things change (X/Y/Z plot).", define_plot},
     Command{"inspect", "Tell what a checkpoint, LoRA, embedding or picture is and holds.", define_inspect},
-    Command{"lora", "List, look into, mix, bake, extract, resize, convert, compare and edit LoRAs.", define_lora, lora_verbs},
+    Command{"lora", "List, look into, mix, bake, extract, resize, convert, compare and edit LoRAs; train sliders.", define_lora, lora_verbs},
     Command{"train", "Train a LoRA, an embedding or a whole checkpoint on a folder of pictures.", define_train},
     Command{"serve", "Answer over HTTP: the page in a browser, A1111's API, jobs.", define_serve},
     Command{"fresh", "Write an untrained checkpoint of any size, to train from nothing.", define_fresh},

@@ -1,4 +1,5 @@
-// lorikeet train: flags and file -> TrainConfig -> train() -> a file that is usable at once.
+// lorikeet train, and lorikeet lora slider, which is the same with its method settled: flags and file -> TrainConfig -> train() -> a file
+// that is usable at once.
 #include "training/train.h"
 
 #include <CLI/CLI.hpp>
@@ -11,6 +12,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/field_options.h"
+#include "cli/lora_verbs.h"
 #include "cli/options.h"
 #include "cli/terminal_progress.h"
 #include "server/training_run.h"
@@ -24,6 +26,7 @@ namespace fs = std::filesystem;
 struct TrainOptions {
   FolderOptions folders;
   std::string config, resume;
+  std::optional<TrainMethod> method;  // what the command is for; nothing: as the settings say
   std::shared_ptr<GivenFields> given = std::make_shared<GivenFields>();
   bool json = false, quiet = false, no_install = false;
 };
@@ -31,6 +34,7 @@ struct TrainOptions {
 TrainConfig config_of(const TrainOptions& options, const ModelFolders& folders) {
   TrainConfig config;
   if (!options.config.empty()) config = read_train_config(options.config);
+  if (options.method) config.method = *options.method;
   read_given(config, *options.given);
   config.model = find_checkpoint(folders, config.model).file.path.string();
   if (!config.vae.empty()) config.vae = folders.find(ModelKind::vae, config.vae, /*with_paths=*/true).file.path.string();
@@ -76,7 +80,11 @@ void report(const TrainOptions& options, const TrainConfig& config, const TrainR
   output.out << result.file.string() << "\n";
   if (installed.empty()) return;
   output.out << installed.string() << "\n";
-  if (model_kind_of(config.method) == ModelKind::lora && !options.quiet) {
+  if (options.quiet) return;
+  if (config.method == TrainMethod::slider) {
+    output.err << "In a prompt: <lora:" << config.out << ":1> for \"" << config.slider_positive << "\", <lora:" << config.out << ":-1> for \""
+               << config.slider_negative << "\"\n";
+  } else if (model_kind_of(config.method) == ModelKind::lora) {
     output.err << "In a prompt: <lora:" << config.out << ">" << (config.trigger.empty() ? "" : " with " + config.trigger) << "\n";
   }
 }
@@ -109,18 +117,27 @@ int run(const TrainOptions& options, Output& output) {
   report(options, config, result, options.no_install ? fs::path() : install(result, config.method, folders, output), output);
   return 0;
 }
-}  // namespace
 
-RunCommand define_train(CLI::App& app) {
+RunCommand define(CLI::App& app, std::span<const FieldInfo> settings, std::optional<TrainMethod> method) {
   const auto options = std::make_shared<TrainOptions>();
+  options->method = method;
   app.add_option("--config", options->config, "Settings from a TOML file; other options come on top.")->group("Run")->type_name("FILE");
   app.add_option("--resume", options->resume, "Go on with the run in this folder, exactly where it was.")->group("Run")->type_name("FOLDER");
   app.add_flag("--no-install", options->no_install, "Leave the file in the run's folder instead of copying it to the models folder too.")->group("Run");
-  add_field_options(app, train_field_list(), options->given);
+  add_field_options(app, settings, options->given);
   add_folder_options(app, options->folders);
   app.add_flag("--json", options->json, "The result as JSON on the standard output.")->group("Run");
   app.add_flag("-q,--quiet", options->quiet, "No progress and warnings.")->group("Run");
   return [options](Output& output) { return run(*options, output); };
+}
+}  // namespace
+
+RunCommand define_train(CLI::App& app) { return define(app, train_field_list(), {}); }
+
+RunCommand define_lora_slider(CLI::App& app) {
+  std::vector<FieldInfo> settings = train_field_list(TrainMethod::slider);
+  std::erase_if(settings, [](const FieldInfo& info) { return info.field.name == "method" || info.field.name == "train_text_encoder"; });
+  return define(app, settings, TrainMethod::slider);
 }
 
 }  // namespace lorikeet

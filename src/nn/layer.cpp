@@ -173,7 +173,8 @@ Tensor Layer::without_variants(const Tensor& x, const Tensor& residual) const {
   const bool is_packed = !live_ && (prepared_->linear || prepared_->conv2d);
   Tensor y = is_packed ? packed(x, residual) : unpacked(x);
   if (residual.defined() && !is_packed) y = y + residual;
-  for (const auto& term : terms_) y = y + term(*this, x);
+  for (const auto& term : terms_)
+    if (const Tensor added = term(*this, x); added.defined()) y = y + added;
   return y;
 }
 

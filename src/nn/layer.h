@@ -33,7 +33,7 @@ struct LayerGeometry {
   double eps = 1e-5;            // norms
 };
 
-// What is added to a layer's output at run time. x: the layer's input, the result has the shape of its output.
+// What is added to a layer's output at run time. x: the layer's input; the result has the shape of its output, or is undefined: nothing.
 using RunTimeTerm = std::function<Tensor(const Layer& layer, const Tensor& x)>;
 
 // A weight that is computed at each forward pass, where training needs gradients through it. Any floating dtype.

@@ -39,10 +39,13 @@ TrainConfig read_config(App& app, const json& request) {
   TrainConfig config;
   read_fields(config, request);
   const Datasets sets(app.data_folder("datasets"));
-  if (config.images.empty()) throw Error(ErrorKind::bad_input, "\"images\" wants the name of a data set");
-  const std::string images = config.images;
-  config.images = sets.folder(images).string();
-  if (config.out.empty()) config.out = images;
+  if (config.method == TrainMethod::slider) {  // learns from words alone
+    if (config.out.empty()) config.out = config.slider_positive;
+  } else {
+    if (config.images.empty()) throw Error(ErrorKind::bad_input, "\"images\" wants the name of a data set");
+    if (config.out.empty()) config.out = config.images;
+    config.images = sets.folder(config.images).string();
+  }
   config.out = checked_file_name(config.out, "name of a file");
   if (!config.class_images.empty()) {
     Datasets(sets).create(config.class_images);

@@ -110,32 +110,32 @@ ParameterGroup empty_group(const std::string& name, const TrainConfig& config) {
   return group;
 }
 
+using Multiplier = std::shared_ptr<const double>;  // as it is at the time of a forward pass
+
 // The short cut beside the layer.
-RunTimeTerm term_of(const LayerGeometry& geometry, std::shared_ptr<const Adapter> adapter, const Dropout& dropout, bool drops_inside) {
-  if (!dropout.any()) return [adapter](const Layer& layer, const Tensor& x) { return *adapter->residual(layer, x); };
+RunTimeTerm term_of(const LayerGeometry& geometry, std::shared_ptr<const Adapter> adapter, const Dropout& dropout, bool drops_inside,
+                    const Multiplier& multiplier) {
   const bool channels_first = geometry.op == LayerOp::conv2d;
   InnerChange change;
-  if (drops_inside) change = [dropout, channels_first](const Tensor& inner) { return dropout.on_inner(inner, channels_first); };
-  return [adapter, dropout, channels_first, change](const Layer& layer, const Tensor& x) -> Tensor {
-    if (dropout.drops_module()) {
-      // Zeros of the right shape, to which no gradient leads: the optimiser leaves a dropped module as it is.
-      torch::NoGradGuard no_grad;
-      return torch::zeros_like(*adapter->residual(layer, x));
-    }
+  if (dropout.any() && drops_inside) change = [dropout, channels_first](const Tensor& inner) { return dropout.on_inner(inner, channels_first); };
+  return [adapter, dropout, channels_first, change, multiplier](const Layer& layer, const Tensor& x) -> Tensor {
+    if (*multiplier == 0 || dropout.drops_module()) return {};  // no gradient: the optimiser leaves a dropped module as it is
     const Tensor added = *adapter->residual(layer, x, {}, change);
-    return change ? added : dropout.on_output(added, channels_first);
+    const Tensor kept = dropout.any() && !change ? dropout.on_output(added, channels_first) : added;
+    return *multiplier == 1 ? kept : kept * *multiplier;
   };
 }
 
 // The weight of a layer whose adapter has no short cut.
-std::function<LiveWeight()> live_of(const Layer& layer, std::shared_ptr<const Adapter> adapter, const Dropout& dropout) {
+std::function<LiveWeight()> live_of(const Layer& layer, std::shared_ptr<const Adapter> adapter, const Dropout& dropout,
+                                    const Multiplier& multiplier) {
   const auto there = [&](const Tensor& tensor) { return tensor.defined() ? tensor.to(layer.compute().device) : tensor; };
-  return [weight = there(layer.base_weight()), bias = there(layer.base_bias()), adapter, dropout]() -> LiveWeight {
+  return [weight = there(layer.base_weight()), bias = there(layer.base_bias()), adapter, dropout, multiplier]() -> LiveWeight {
     const Tensor base = weight.to(torch::kFloat32), base_bias = bias.defined() ? bias.to(torch::kFloat32) : bias;
-    if (dropout.drops_module()) return {base, base_bias};
-    Tensor changed = adapter->merge(base, 1);
+    if (*multiplier == 0 || dropout.drops_module()) return {base, base_bias};
+    Tensor changed = adapter->merge(base, *multiplier);
     if (dropout.drops_ranks()) changed = base + dropout.on_change(changed - base);
-    return {changed, adapter->changes_bias() ? adapter->merge_bias(base_bias, 1) : base_bias};
+    return {changed, adapter->changes_bias() ? adapter->merge_bias(base_bias, *multiplier) : base_bias};
   };
 }
 
@@ -179,9 +179,9 @@ void AdapterTrainable::attach() {
   const bool drops_inside = rules_of(config_.kind).neurons;
   for (const Part& part : parts_) {
     if (part.adapter->has_residual())
-      part.layer->set_run_time_terms({term_of(part.layer->geometry(), part.adapter, part.dropout, drops_inside)});
+      part.layer->set_run_time_terms({term_of(part.layer->geometry(), part.adapter, part.dropout, drops_inside, multiplier_)});
     else
-      part.layer->set_live(live_of(*part.layer, part.adapter, part.dropout));
+      part.layer->set_live(live_of(*part.layer, part.adapter, part.dropout, multiplier_));
   }
   attached_ = true;
 }

@@ -18,7 +18,8 @@ class AdapterTrainable : public Trainable {
   std::vector<ParameterGroup> groups() const override;
   void attach() override;
   void detach() override;
-  void begin_forward(const ForwardInfo& info) override { *now_ = info; }
+  void begin_forward(const ForwardInfo& info) override { *now_ = info, *multiplier_ = 1; }
+  void set_multiplier(double multiplier) override { *multiplier_ = multiplier; }
   bool trains_text() const override;
   void save(const std::filesystem::path& path, std::map<std::string, std::string> metadata) const override;
   std::string describe() const override;
@@ -37,6 +38,7 @@ class AdapterTrainable : public Trainable {
   TrainConfig config_;
   size_t text_encoders_;
   std::shared_ptr<ForwardInfo> now_ = std::make_shared<ForwardInfo>();
+  std::shared_ptr<double> multiplier_ = std::make_shared<double>(1);
   std::vector<Part> parts_;  // by path
   bool attached_ = false;
 };

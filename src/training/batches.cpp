@@ -78,6 +78,7 @@ std::vector<std::vector<Draw>> BatchPlan::epoch(int64_t number) const {
   uint64_t next = static_cast<uint64_t>(number) * batches.size() * global_batch_;
   for (auto& batch : batches) {
     for (Draw& draw : batch) {
+      draw.batch = next / global_batch_;
       draw.number = next++;
       draw.flipped = flip_ && (random_bits(seed_, "flip", draw.number) & 1) != 0;
     }

@@ -15,6 +15,7 @@ struct Draw {
   size_t bucket = 0;    // the batch's: a class picture may be wanted in another bucket than its own
   uint64_t number = 0;  // the how-many-th draw of the run this is, over all processes: the counter of its noise, timestep, caption
   bool flipped = false;
+  uint64_t batch = 0;  // the how-many-th global batch of the run it stands in
   auto operator<=>(const Draw&) const = default;
 };
 

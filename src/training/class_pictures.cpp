@@ -12,7 +12,12 @@ namespace fs = std::filesystem;
 void make_class_pictures(const TrainConfig& config, const std::shared_ptr<Networks>& networks, const TrainHooks& hooks, Progress& progress) {
   if (config.class_images.empty()) return;
   const int64_t present = count_pictures(config.class_images);
-  if (present >= config.class_count || (present > 0 && config.class_prompt.empty())) return;
+  if (present >= config.class_count) return;
+  if (config.class_prompt.empty()) {
+    if (present > 0) return;
+    throw Error(ErrorKind::bad_input, "there is no class picture in " + config.class_images + ", and nothing says what to make them of",
+                "say it with --class-prompt, like \"a robot\"");
+  }
   if (!hooks.generate) {
     throw Error(ErrorKind::bad_input, config.class_images + " holds " + std::to_string(present) + " pictures; " + std::to_string(config.class_count) + " are asked for",
                 "put more pictures there, or lower --class-count");

@@ -8,8 +8,9 @@
 
 namespace lorikeet {
 
-// Fills config.class_images up to config.class_count pictures of config.class_prompt; picture i has seed config.seed + i. Nothing to do: nothing.
-// Error{bad_input} when pictures are missing and hooks.generate is empty.
+// Fills config.class_images up to config.class_count pictures of config.class_prompt; picture i has seed config.seed + i. Without class_prompt
+// those that are there have to do. Nothing to do: nothing. Error{bad_input} when pictures are missing and hooks.generate is empty, or when
+// there are none and no class_prompt.
 void make_class_pictures(const TrainConfig& config, const std::shared_ptr<Networks>& networks, const TrainHooks& hooks, Progress& progress);
 
 }  // namespace lorikeet

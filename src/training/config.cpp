@@ -25,10 +25,14 @@ std::vector<Choice> names_of(const Rows& rows) {
   return result;
 }
 
-bool has_adapters(const TrainConfig& c) { return c.method == TrainMethod::lora || c.method == TrainMethod::pivotal; }
+bool is_slider(const TrainConfig& c) { return c.method == TrainMethod::slider; }
+bool has_adapters(const TrainConfig& c) { return trains_adapters(c.method); }
 bool has_word(const TrainConfig& c) { return c.method == TrainMethod::textual_inversion || c.method == TrainMethod::pivotal; }
-bool has_networks(const TrainConfig& c) { return has_adapters(c) || c.method == TrainMethod::full; }
-bool has_captions(const TrainConfig& c) { return c.method != TrainMethod::autoencoder; }
+// Both networks are there to be trained.
+bool has_networks(const TrainConfig& c) { return (has_adapters(c) && !is_slider(c)) || c.method == TrainMethod::full; }
+bool has_pictures(const TrainConfig& c) { return takes_pictures(c.method); }
+bool has_noise(const TrainConfig& c) { return c.method != TrainMethod::autoencoder; }
+bool has_captions(const TrainConfig& c) { return has_pictures(c) && has_noise(c); }
 bool has_text_gradients(const TrainConfig& c) { return has_word(c) || (has_networks(c) && c.train_text_encoder); }
 bool changes_tags(const TrainConfig& c) { return c.shuffle_tags || c.tag_dropout > 0; }
 
@@ -42,23 +46,41 @@ struct Dependence {
   std::string_view with;  // "… has an effect only with "
 };
 
-const std::vector<Dependence>& dependences() {
-  using C = const TrainConfig&;
+// What the method alone decides.
+const std::vector<Dependence>& by_method() {
   static const std::vector<Dependence> list{
       {{"kind", "rank", "alpha", "conv_rank", "conv_alpha", "rank_stabilised", "init", "targets", "block_ranks", "lokr_factor",
         "lora_plus_ratio", "dropout", "rank_dropout", "module_dropout", "format"},
        has_adapters,
-       "method lora or pivotal"},
+       "method lora, pivotal or slider"},
       {{"token", "vectors", "initial_text", "embedding_learning_rate"}, has_word, "method textual_inversion or pivotal"},
-      {{"train_unet", "train_text_encoder"}, has_networks, "method lora, pivotal or full"},
-      {{"trigger", "class_images", "class_prompt", "shuffle_tags", "caption_dropout", "tag_dropout", "clip_skip", "sample_every", "loss",
-        "min_snr_gamma", "debiased", "noise_offset", "multires_iterations", "zero_terminal_snr", "prediction", "timestep_least",
-        "timestep_most"},
+      {{"train_unet", "text_learning_rate"}, has_networks, "method lora, pivotal or full"},
+      {{"train_text_encoder"}, [](const TrainConfig& c) { return has_networks(c) || is_slider(c); }, "method lora, pivotal, full or slider"},
+      {{"slider_target", "slider_positive", "slider_negative", "slider_neutral", "slider_preserve", "slider_strength", "denoising_steps"},
+       is_slider,
+       "method slider"},
+      {{"images", "validation_images", "validation_share", "repeats", "buckets", "bucket_step", "bucket_least", "bucket_most",
+        "bucket_scaling", "flip", "masks", "cache_latents", "cache_text", "strict", "keep_tags", "caption_variants", "class_count",
+        "prior_loss_weight", "epochs"},
+       has_pictures,
+       "a method other than slider, which needs no pictures"},
+      {{"trigger", "class_images", "class_prompt", "shuffle_tags", "caption_dropout", "tag_dropout", "loss", "huber_delta", "min_snr_gamma",
+        "debiased", "noise_offset", "multires_iterations", "multires_discount", "zero_terminal_snr"},
        has_captions,
+       "a method other than autoencoder and slider"},
+      {{"clip_skip", "sample_every", "sample_prompts", "prediction", "timestep_least", "timestep_most"}, has_noise,
        "a method other than autoencoder"},
+  };
+  return list;
+}
+
+const std::vector<Dependence>& by_others() {
+  using C = const TrainConfig&;
+  static const std::vector<Dependence> list{
       {{"text_learning_rate"}, [](C c) { return has_networks(c) && c.train_text_encoder; }, "train_text_encoder"},
       {{"conv_rank", "conv_alpha"}, has_convolutions, "targets that hold convolutions: all, or regex:PATTERN"},
-      {{"class_count", "prior_loss_weight"}, [](C c) { return !c.class_images.empty(); }, "class_images and class_prompt"},
+      {{"class_count"}, [](C c) { return !c.class_images.empty() && !c.class_prompt.empty(); }, "class_images and class_prompt"},
+      {{"prior_loss_weight"}, [](C c) { return !c.class_images.empty(); }, "class_images"},
       {{"bucket_step", "bucket_least", "bucket_most", "bucket_scaling"}, [](C c) { return c.buckets; }, "buckets"},
       {{"keep_tags"}, changes_tags, "shuffle_tags or tag_dropout"},
       {{"caption_variants"},
@@ -79,13 +101,14 @@ const std::vector<Dependence>& dependences() {
 // Nothing that a person set is passed over.
 void check_dependences(const TrainConfig& c) {
   const std::vector<std::string> changed = differing_fields(c, TrainConfig{});
-  for (const Dependence& one : dependences()) {
-    if (one.has_effect(c)) continue;
-    for (const std::string_view setting : one.settings)
-      if (std::ranges::find(changed, setting) != changed.end())
-        refuse(std::string(setting) + " is set, but it has an effect only with " + std::string(one.with),
-               "leave " + std::string(setting) + " out, or change the other");
-  }
+  for (const auto* list : {&by_method(), &by_others()})
+    for (const Dependence& one : *list) {
+      if (one.has_effect(c)) continue;
+      for (const std::string_view setting : one.settings)
+        if (std::ranges::find(changed, setting) != changed.end())
+          refuse(std::string(setting) + " is set, but it has an effect only with " + std::string(one.with),
+                 "leave " + std::string(setting) + " out, or change the other");
+    }
 }
 
 void check_pattern(const std::string& pattern) {
@@ -116,16 +139,29 @@ void check_what(TrainConfig& c) {
 }
 
 void check_pictures(const TrainConfig& c) {
+  if (!has_pictures(c)) return;
   if (c.images.empty()) refuse("no pictures are named", "give a folder of pictures: --images FOLDER");
   buckets_of(c);
   if (!c.class_prompt.empty() && c.class_images.empty())
     refuse("class_prompt is given, but no folder for the class pictures", "give one with --class-images; what it lacks is made first");
-  if (!c.class_images.empty() && trim(c.class_prompt).empty())
-    refuse("class_images are given, but not what they show", "say it with --class-prompt, like \"a robot\"");
   if (!c.validation_images.empty() && c.validation_share > 0)
     refuse("validation_images and validation_share are both given", "leave one of the two out");
   if (c.sample_every > 0 && c.sample_prompts.empty() && trim(c.trigger).empty() && trim(c.token).empty())
     refuse("sample pictures are asked for, but there is no prompt for them", "give one with --sample-prompt");
+}
+
+void check_slider(const TrainConfig& c) {
+  if (!is_slider(c)) return;
+  const auto need = [](const std::string& prompt, const std::string& what, const std::string& hint) {
+    if (trim(prompt).empty()) refuse("the slider has no " + what, hint);
+  };
+  need(c.slider_target, "target: on what is it to act?", "give one with --target, like \"person\"");
+  need(c.slider_positive, "positive prompt: what is there to be more of?", "give one with --positive, like \"old person\"");
+  need(c.slider_negative, "negative prompt: what is there to be less of?", "give one with --negative, like \"young person\"");
+  for (const std::string& text : c.slider_preserve) need(text, "words in one of its preserve prompts", "leave that --preserve out");
+  if (trim(c.slider_positive) == trim(c.slider_negative))
+    refuse("positive and negative prompt of the slider are the same: it has no direction", "name the two ends of what it is to move");
+  if (trim(c.out).empty()) refuse("the slider has no name", "give one with --out, like age; <lora:age:1> will use it");
 }
 
 void check_loss(const TrainConfig& c) {
@@ -167,9 +203,16 @@ std::string name_of_pictures(const std::string& images) {
   return path.filename().string();
 }
 
+// A file's name is the word that calls what is in it: "<robot>" -> "robot".
+std::string name_of_word(const std::string& token) {
+  std::string name(trim(token));
+  std::erase_if(name, [](char sign) { return sign == '<' || sign == '>'; });
+  return name;
+}
+
 void settle_names(TrainConfig& c) {
   constexpr std::string_view kExtension = ".safetensors";
-  if (c.out.empty()) c.out = name_of_pictures(c.images);
+  if (c.out.empty()) c.out = c.method == TrainMethod::textual_inversion ? name_of_word(c.token) : name_of_pictures(c.images);
   if (ends_with(c.out, kExtension)) c.out.resize(c.out.size() - kExtension.size());
   // A file's name, and a name in <lora:NAME:1>.
   const bool control = std::ranges::any_of(c.out, [](unsigned char sign) { return sign < 0x20 || sign == 0x7F; });
@@ -187,6 +230,14 @@ void settle_word(TrainConfig& c) {
     refuse("the new word \"" + c.token + "\" holds a sign that prompts use otherwise", "take letters, digits, '-', or <angle-brackets>");
 }
 
+void settle_slider(TrainConfig& c) {
+  if (!is_slider(c)) return;
+  constexpr int kSteps = 500;
+  c.train_text_encoder = false;
+  if (c.steps == 0) c.steps = kSteps;
+  if (trim(c.slider_neutral).empty()) c.slider_neutral = c.slider_target;
+}
+
 void settle_alpha(TrainConfig& c) {
   if (c.alpha && !c.conv_alpha && has_adapters(c) && has_convolutions(c)) c.conv_alpha = *c.alpha * c.conv_rank.value_or(c.rank) / c.rank;
 }
@@ -195,7 +246,7 @@ void settle_alpha(TrainConfig& c) {
 // In the order of the enums. The labels are kohya's and others' words.
 std::span<const Choice> choices(TrainMethod) {
   static constexpr Choice list[] = {
-      {"lora", "lora"}, {"textual_inversion", "ti"}, {"pivotal", "pivotal_tuning"}, {"full", "dreambooth"}, {"autoencoder", "vae"}};
+      {"lora", "lora"}, {"textual_inversion", "ti"}, {"pivotal", "pivotal_tuning"}, {"slider", "concept_slider"}, {"full", "dreambooth"}, {"autoencoder", "vae"}};
   return list;
 }
 std::span<const Choice> choices(AdapterInit) {
@@ -256,16 +307,37 @@ std::span<const FieldInfo> train_field_list() {
   return list;
 }
 
+std::vector<FieldInfo> train_field_list(TrainMethod method) {
+  TrainConfig config;
+  config.method = method;
+  const auto is_idle = [&](std::string_view name) {
+    return std::ranges::any_of(by_method(), [&](const Dependence& one) {
+      return !one.has_effect(config) && std::ranges::find(one.settings, name) != one.settings.end();
+    });
+  };
+  std::vector<FieldInfo> list;
+  for (const FieldInfo& info : train_field_list())
+    if (!is_idle(info.field.name)) list.push_back(info);
+  return list;
+}
+
+bool trains_adapters(TrainMethod method) {
+  return method == TrainMethod::lora || method == TrainMethod::pivotal || method == TrainMethod::slider;
+}
+bool takes_pictures(TrainMethod method) { return method != TrainMethod::slider; }
+
 TrainConfig checked(TrainConfig config) {
   check_fields(config);
   check_device(config.device);
   check_dependences(config);
+  settle_slider(config);
   check_pictures(config);
+  check_slider(config);
   check_what(config);
   check_loss(config);
   check_steps(config);
-  settle_names(config);
   settle_word(config);
+  settle_names(config);
   settle_alpha(config);
   return config;
 }

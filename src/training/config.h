@@ -20,6 +20,7 @@ enum class TrainMethod {
   lora,               // adapters: a LoRA file of a few MB
   textual_inversion,  // new words: an embedding of about 100 KB
   pivotal,            // both at once, the embedding bundled in the LoRA file
+  slider,             // a LoRA whose multiplier moves one trait, learnt from prompts alone: no pictures
   full,               // every weight of U-Net and text encoder (DreamBooth): a checkpoint
   autoencoder         // every weight of the autoencoder: a checkpoint
 };
@@ -66,6 +67,14 @@ struct TrainConfig {
   std::string token;                     // textual inversion and pivotal: the new word; "": the trigger
   int vectors = 1;                       // of the new word
   std::string initial_text;              // what the new word means at first; "": "*" as in the original
+
+  // The slider (Gandikota et al. 2023, arXiv 2311.12092; training/slider_objective.h).
+  std::string slider_target;             // where it acts: "person"
+  std::string slider_positive, slider_negative;  // more of what with multipliers above 0, and below: "old person", "young person"
+  std::string slider_neutral;            // what the change is added to; "": the target
+  std::vector<std::string> slider_preserve;  // put behind positive and negative in turn, so that the trait is told apart from them
+  double slider_strength = 4;            // the paper's eta: the authors' default
+  int denoising_steps = 8;               // of the whole way from noise to picture, on which a step stops somewhere
 
   // The pictures.
   std::string images;                    // folder, or .jsonl file
@@ -135,8 +144,8 @@ struct TrainConfig {
 };
 
 namespace train_group {
-inline constexpr FieldGroup run{"run", "Run"}, what{"what", "What is trained"}, pictures{"pictures", "Pictures"}, loss{"loss", "Loss"},
-    steps{"steps", "Steps"}, trust{"trust", "Backups, validation, samples"}, file{"file", "File"};
+inline constexpr FieldGroup run{"run", "Run"}, what{"what", "What is trained"}, slider{"slider", "Slider"}, pictures{"pictures", "Pictures"},
+    loss{"loss", "Loss"}, steps{"steps", "Steps"}, trust{"trust", "Backups, validation, samples"}, file{"file", "File"};
 }
 
 // Calls v(member, field) for every setting. C is TrainConfig or const TrainConfig.
@@ -150,7 +159,7 @@ void fields(V& v, C& c) {
   v(c.vae, {.name = "vae", .help = "Another autoencoder than the checkpoint's own.", .group = run});
   v(c.out, {.name = "out", .help = "Name of what is trained, and so of its file and of its tag <lora:NAME>; empty: the name of the pictures' folder.", .group = run, .flags = "-o,--output"});
   v(c.run_dir, {.name = "run_dir", .help = "Folder of the run: settings, backups, logs, samples; empty: runs/ and the name.", .group = run});
-  v(c.method, {.name = "method", .help = "What comes out: a LoRA (some MB), an embedding of new words (some 100 KB), both in one file, or a whole checkpoint.", .group = run});
+  v(c.method, {.name = "method", .help = "What comes out: a LoRA (some MB), an embedding of new words (some 100 KB), both in one file, a LoRA that moves one trait, or a whole checkpoint.", .group = run});
   v(c.seed, {.name = "seed", .help = "The same seed and settings give the same file.", .group = run, .range = {0, kAny}});
   v(c.device, {.name = "device", .help = "auto, cpu, cuda or cuda:N.", .group = run});
   v(c.precision, {.name = "precision", .help = "Of the frozen networks' arithmetic; what is trained is always in float32.", .group = run, .choices = precision_choices});
@@ -168,13 +177,21 @@ void fields(V& v, C& c) {
   v(c.block_ranks, {.name = "block_ranks", .help = "PATTERN=RANK: another rank where the path matches, 0: left out; the last match rules. May be given several times.", .group = what, .flags = "--block-rank"});
   v(c.lokr_factor, {.name = "lokr_factor", .help = "Side of LoKr's small matrix; -1: as square as possible.", .group = what, .range = {-1, 4096}});
   v(c.train_unet, {.name = "train_unet", .help = "Train the U-Net.", .group = what});
-  v(c.train_text_encoder, {.name = "train_text_encoder", .help = "Train the text encoders.", .group = what, .flags = "--train-te"});
+  v(c.train_text_encoder, {.name = "train_text_encoder", .help = "Train the text encoders; a slider leaves them alone.", .group = what, .flags = "--train-te"});
   v(c.dropout, {.name = "dropout", .help = "Share of the change's inner values that are dropped at each step.", .group = what, .range = {0, 0.99}});
   v(c.rank_dropout, {.name = "rank_dropout", .help = "Share of ranks that are dropped at each step.", .group = what, .range = {0, 0.99}});
   v(c.module_dropout, {.name = "module_dropout", .help = "Share of layers that are left alone at each step.", .group = what, .range = {0, 0.99}});
   v(c.token, {.name = "token", .help = "The new word of textual inversion and pivotal tuning; empty: the trigger.", .group = what});
   v(c.vectors, {.name = "vectors", .help = "How many vectors the new word has.", .group = what, .range = {1, 75}});
   v(c.initial_text, {.name = "initial_text", .help = "What the new word means at first; empty: \"*\".", .group = what});
+
+  v(c.slider_target, {.name = "slider_target", .help = "Prompt of what the slider acts on: \"person\".", .group = slider, .flags = "--target"});
+  v(c.slider_positive, {.name = "slider_positive", .help = "Prompt of what multipliers above 0 give more of: \"old person\".", .group = slider, .flags = "--positive"});
+  v(c.slider_negative, {.name = "slider_negative", .help = "Prompt of what multipliers below 0 give more of: \"young person\".", .group = slider, .flags = "--negative"});
+  v(c.slider_neutral, {.name = "slider_neutral", .help = "Prompt whose pictures the change starts from; empty: the target.", .group = slider, .flags = "--neutral"});
+  v(c.slider_preserve, {.name = "slider_preserve", .help = "What is to stay as it is: put behind positive and negative, and averaged over. May be given several times.", .group = slider, .flags = "--preserve"});
+  v(c.slider_strength, {.name = "slider_strength", .help = "How far multiplier 1 goes: times the difference of positive and negative.", .group = slider, .range = {0.01, 100}});
+  v(c.denoising_steps, {.name = "denoising_steps", .help = "Steps from noise to picture; training looks somewhere on the way.", .group = slider, .range = {1, 1000}});
 
   v(c.images, {.name = "images", .help = "Folder of the pictures with .txt or .caption files beside them, or a .jsonl file.", .group = pictures, .flags = "--pictures"});
   v(c.trigger, {.name = "trigger", .help = "Word that calls what is trained: put before captions that lack it, and the caption of pictures without one.", .group = pictures});
@@ -254,8 +271,15 @@ void fields(V& v, C& c) {
 
 // The list of settings without templates, with the defaults.
 std::span<const FieldInfo> train_field_list();
+// Those of them that have an effect with this method, whatever the others are.
+std::vector<FieldInfo> train_field_list(TrainMethod method);
 
-// Checks each setting and what hangs together, and settles what follows from others: out, run_dir, token and conv_alpha are filled in. A
+// The method trains adapters, and writes a LoRA.
+bool trains_adapters(TrainMethod method);
+bool takes_pictures(TrainMethod method);
+
+// Checks each setting and what hangs together, and settles what follows from others: out, run_dir, token and conv_alpha are filled in, of a
+// slider steps and slider_neutral too. A
 // setting that was changed but has no effect with the others is an error too (what single kinds of adapters make of it is found when they are
 // made). Error{bad_input} names the setting and says what would do. checked(checked(c)) is checked(c).
 TrainConfig checked(TrainConfig config);

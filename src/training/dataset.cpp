@@ -55,6 +55,7 @@ class DatasetReader {
     if (trained == 1) problems_.warn("there is only one picture: what is learnt will be that picture");
     if (!config_.validation_images.empty()) read_part(config_.validation_images, Part::validation, dataset_.validation);
     if (!config_.class_images.empty()) read_part(config_.class_images, Part::class_pictures, dataset_.pictures);
+    check_class_captions();
     warn_of_captions();
     warn_of_crops();
     warn_of_masks();
@@ -172,6 +173,18 @@ class DatasetReader {
     each([&](TrainPicture& p) { used.insert(bucket_of(p)); });
     dataset_.buckets.assign(used.begin(), used.end());
     each([&](TrainPicture& p) { p.bucket = static_cast<size_t>(std::distance(used.begin(), used.find(bucket_of(p)))); });
+  }
+
+  // Prior preservation with an empty caption would preserve something else.
+  void check_class_captions() const {
+    const auto nameless = [](const TrainPicture& p) { return p.is_class && p.caption.empty(); };
+    const auto& pictures = dataset_.pictures;
+    const auto first = std::find_if(pictures.begin(), pictures.end(), nameless);
+    if (first == pictures.end()) return;
+    const auto count = static_cast<size_t>(std::count_if(first, pictures.end(), nameless));
+    throw Error(ErrorKind::bad_input,
+                counted(count, "class picture has", "class pictures have") + " no caption (first: " + first->path.string() + "), and there is no class_prompt",
+                "say what they show with --class-prompt, like \"a robot\"");
   }
 
   void warn_of_captions() {

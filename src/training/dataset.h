@@ -15,7 +15,7 @@
 namespace lorikeet {
 
 struct TrainPicture {
-  std::filesystem::path path;
+  std::filesystem::path path;                 // empty: a row of a run without pictures (a slider)
   std::optional<std::filesystem::path> mask;  // only when the run uses masks
   std::string caption;                        // with the trigger already in it
   std::string set;                            // the folder's own name, "10_sks robot": the key of ss_tag_frequency
@@ -37,7 +37,8 @@ struct Dataset {
 };
 
 // Reads what config.images, class_images and validation_images name: see picture_files.h for what a folder may hold. The trigger (and,
-// where a new word is trained, that word) is put in front of captions that lack it; class pictures without caption get class_prompt.
+// where a new word is trained, that word) is put in front of captions that lack it; class pictures without caption get class_prompt, or
+// are Error{bad_input} where there is none.
 // kohya's number before a folder's name takes the place of config.repeats. Of validation_share each picture's hash decides, so that
 // pictures that are added move no other. Error{not_found} / Error{bad_input}: no folder, no picture that can be read, a broken picture with
 // config.strict, buckets that make no sense.

@@ -38,7 +38,6 @@ class Entries {
   std::string prefix_;
 };
 
-bool has_adapters(const TrainConfig& config) { return config.method == TrainMethod::lora || config.method == TrainMethod::pivotal; }
 bool has_word(const TrainConfig& config) {
   return config.method == TrainMethod::textual_inversion || config.method == TrainMethod::pivotal;
 }
@@ -85,7 +84,7 @@ Json network_args(const TrainConfig& config, const NetworkWords& words) {
 }
 
 void add_network(Entries& ss, const TrainConfig& config) {
-  if (!has_adapters(config)) return;
+  if (!trains_adapters(config.method)) return;
   const NetworkWords& words = network_words(config.kind);
   ss.put("network_module", std::string(words.module));
   ss.put_if(words.ranks, "network_dim", config.rank);
@@ -248,12 +247,32 @@ std::string_view form_of(TrainMethod method) {
   return method == TrainMethod::full ? "" : method == TrainMethod::textual_inversion ? "/textual-inversion" : "/lora";
 }
 
+// "more of \"old\" with multipliers above 0, of \"young\" below 0", for people who read the file's card.
+std::string meaning_of_slider(const TrainConfig& config) {
+  return "a slider for \"" + config.slider_target + "\": multipliers above 0 give \"" + config.slider_positive + "\", below 0 \"" +
+         config.slider_negative + "\"";
+}
+std::string usage_of_slider(const TrainConfig& config) {
+  const std::string most = format_number(kSliderRange);
+  return "<lora:" + config.out + ":1>, or any multiplier from -" + most + " to " + most;
+}
+std::string description(const TrainConfig& config) {
+  if (config.method != TrainMethod::slider) return config.comment;
+  return config.comment + (config.comment.empty() ? "" : "; ") + meaning_of_slider(config);
+}
+
+// For programs: docs/formats.md.
+Json slider_json(const TrainConfig& config) {
+  return {{"positive", config.slider_positive}, {"negative", config.slider_negative}, {"target", config.slider_target},
+          {"least", -kSliderRange}, {"most", kSliderRange}};
+}
+
 void add_modelspec(Entries& spec_entries, const TrainConfig& config, const ModelSpec& spec, const RunFacts& facts) {
   const bool v = spec.prediction == "v";
   spec_entries.put("sai_model_spec", "1.0.1");
   spec_entries.put("architecture", std::string(v ? spec.architecture_v : spec.architecture) + std::string(form_of(config.method)));
   // Whose names the tensors have: the single-file checkpoint's, or diffusers' (kohya's rule; its SDXL U-Net has the former).
-  const bool original = config.method != TrainMethod::lora && config.method != TrainMethod::pivotal;
+  const bool original = !trains_adapters(config.method);
   spec_entries.put("implementation",
                    original || spec.text_encoders.size() > 1 ? "https://github.com/Stability-AI/generative-models" : "diffusers");
   spec_entries.put("title", config.title.empty() ? config.out : config.title);
@@ -261,7 +280,8 @@ void add_modelspec(Entries& spec_entries, const TrainConfig& config, const Model
   spec_entries.put("resolution", std::to_string(config.width) + "x" + std::to_string(config.height));
   spec_entries.put("prediction_type", v ? "v" : "epsilon");
   spec_entries.put_known("author", config.author);
-  spec_entries.put_known("description", config.comment);
+  spec_entries.put_known("description", description(config));
+  if (config.method == TrainMethod::slider) spec_entries.put("usage_hint", usage_of_slider(config));
   spec_entries.put_known("trigger_phrase", trigger_phrase(config));
   if (config.timestep_least > 0 || config.timestep_most < 999)
     spec_entries.put("timestep_range", std::to_string(config.timestep_least) + "," + std::to_string(config.timestep_most));
@@ -274,6 +294,7 @@ void add_dataset(RunFacts& facts, const Dataset& dataset) {
   std::map<std::pair<bool, std::string>, std::vector<std::string>> captions;
   std::vector<int64_t> in_bucket(dataset.buckets.size(), 0);
   for (const TrainPicture& picture : dataset.pictures) {
+    if (picture.path.empty()) continue;
     auto set =
         std::ranges::find_if(facts.sets, [&](const auto& one) { return one.name == picture.set && one.is_class == picture.is_class; });
     if (set == facts.sets.end()) set = facts.sets.insert(facts.sets.end(), {picture.set, picture.repeats, 0, picture.is_class, {}});
@@ -299,6 +320,7 @@ Metadata training_metadata(const TrainConfig& config, const ModelSpec& spec, con
   add_pictures(ss, config, facts);
   add_modelspec(modelspec, config, spec, facts);
   own.put("loss", facts.loss);
+  if (config.method == TrainMethod::slider) own.put("slider", slider_json(config));
   if (facts.best_step) own.put("best_step", *facts.best_step);
   return metadata;
 }

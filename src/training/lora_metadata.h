@@ -13,6 +13,9 @@
 
 namespace lorikeet {
 
+// The multipliers that a slider is offered with, from -kSliderRange on; it is trained at -1 and 1, and what it learns goes on beyond.
+constexpr double kSliderRange = 2;
+
 // What the run knows beyond its settings.
 struct RunFacts {
   // The checkpoint that it trained on, and another autoencoder where one was given. Hashes: legacy_model_hash() and sha256; "" unknown.
@@ -43,10 +46,11 @@ struct RunFacts {
   std::optional<int64_t> best_step;        // by validation
 };
 
-// sets, buckets and validation_pictures of a data set.
+// sets, buckets and validation_pictures of a data set; rows that are no pictures do not count.
 void add_dataset(RunFacts& facts, const Dataset& dataset);
 
-// The entries. `spec`: the model that was trained on. The hashes of the file itself are the writer's.
+// The entries. `spec`: the model that was trained on. A slider says which way is which: modelspec.description and usage_hint for people,
+// "lorikeet.slider" for programs. The hashes of the file itself are the writer's.
 std::map<std::string, std::string> training_metadata(const TrainConfig& config, const ModelSpec& spec, const RunFacts& facts);
 
 }  // namespace lorikeet

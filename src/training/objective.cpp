@@ -1,17 +1,13 @@
 #include "training/objective.h"
 
-#include <array>
-
 #include "base/error.h"
 #include "training/batch_source.h"
 #include "training/diffusion_loss.h"
 #include "training/random.h"
+#include "training/slider_objective.h"
 
 namespace lorikeet {
 namespace {
-
-// Where validation looks: from nearly clean to nearly noise, of 1000 timesteps.
-constexpr std::array kValidationTimesteps{100, 300, 500, 700, 900};
 
 // Enough for a deviation to within 1 %: each picture gives hundreds of latent pixels.
 constexpr size_t kMomentPictures = 256;
@@ -170,6 +166,7 @@ std::unique_ptr<Objective> make_objective(Networks& networks, Trainable& trainab
     throw Error(ErrorKind::unsupported, "training on an inpainting checkpoint is not offered",
                 "train on the checkpoint that it was made from: the LoRA fits both");
   }
+  if (config.method == TrainMethod::slider) return make_slider_objective(networks, trainable, config);
   return std::make_unique<DiffusionObjective>(networks, trainable, std::move(dataset), config, options, progress);
 }
 

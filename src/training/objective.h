@@ -1,5 +1,7 @@
-// What a training step minimises: the loss of the rows that it draws. One for diffusion, one for autoencoders.
+// What a training step minimises: the loss of the rows that it draws. One for diffusion, one for autoencoders, one for sliders
+// (slider_objective.h).
 #pragma once
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -17,11 +19,14 @@
 
 namespace lorikeet {
 
+// Where validation looks: from nearly clean to nearly noise, of 1000 timesteps.
+inline constexpr std::array kValidationTimesteps{100, 300, 500, 700, 900};
+
 class Objective {
  public:
   virtual ~Objective() = default;
 
-  // The pictures that can be used; what was left out is in its warnings.
+  // The pictures that can be used; what was left out is in its warnings. Of a slider: what stands for them, see slider_objective.h.
   virtual const Dataset& dataset() const = 0;
   // The mean over the rows: a scalar with gradients.
   virtual Tensor loss(std::span<const Draw> draws) = 0;
@@ -37,7 +42,8 @@ struct ObjectiveOptions {
   std::filesystem::path cache_folder;  // empty: caches in memory only
 };
 
-// The networks and the trainable must outlive it. Reads every picture once. Error as read_dataset and DiffusionLoss.
+// The networks and the trainable must outlive it. Reads every picture once; a slider takes none (`dataset` empty). Error as read_dataset
+// and DiffusionLoss.
 std::unique_ptr<Objective> make_objective(Networks& networks, Trainable& trainable, Dataset dataset, const TrainConfig& config,
                                           const ObjectiveOptions& options, Progress& progress);
 

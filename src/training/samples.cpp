@@ -21,17 +21,24 @@ Picture row_of(const std::vector<Picture>& pictures) {
   return row;
 }
 
+std::vector<std::string> prompts_of(const TrainConfig& config) {
+  if (!config.sample_prompts.empty()) return config.sample_prompts;
+  return {config.method == TrainMethod::slider ? config.slider_target : config.trigger};
+}
+
 }  // namespace
 
-void make_samples(const TrainConfig& config, const std::shared_ptr<Networks>& networks, const Trainable& trainable, int64_t step, const TrainHooks& hooks) {
+void make_samples(const TrainConfig& config, const std::shared_ptr<Networks>& networks, Trainable& trainable, int64_t step, const TrainHooks& hooks) {
   if (!hooks.generate) return;
-  std::vector<std::string> prompts = config.sample_prompts;
-  if (prompts.empty()) prompts.push_back(config.trigger);
+  const bool slides = config.method == TrainMethod::slider;
+  const std::vector<double> multipliers = slides ? std::vector<double>{-1, 0, 1} : std::vector<double>{1};
   std::vector<Picture> pictures;
-  for (const std::string& prompt : prompts) {
-    const auto made = hooks.generate({networks, prompt, {config.seed}, config.width, config.height, trainable.embedding()});
-    pictures.insert(pictures.end(), made.begin(), made.end());
-  }
+  for (const std::string& prompt : prompts_of(config))
+    for (const double multiplier : multipliers) {
+      if (slides) trainable.set_multiplier(multiplier);
+      const auto made = hooks.generate({networks, prompt, {config.seed}, config.width, config.height, trainable.embedding()});
+      pictures.insert(pictures.end(), made.begin(), made.end());
+    }
   const fs::path folder = fs::path(config.run_dir) / "samples";
   fs::create_directories(folder);
   char name[32];

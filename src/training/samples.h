@@ -9,7 +9,8 @@
 
 namespace lorikeet {
 
-// Writes <run_dir>/samples/step-000100.png, the pictures of config.sample_prompts side by side. Without hooks.generate nothing happens.
-void make_samples(const TrainConfig& config, const std::shared_ptr<Networks>& networks, const Trainable& trainable, int64_t step, const TrainHooks& hooks);
+// Writes <run_dir>/samples/step-000100.png, the pictures of config.sample_prompts side by side; of a slider three of each prompt, with the
+// multipliers -1, 0 and 1. Without hooks.generate nothing happens.
+void make_samples(const TrainConfig& config, const std::shared_ptr<Networks>& networks, Trainable& trainable, int64_t step, const TrainHooks& hooks);
 
 }  // namespace lorikeet

@@ -99,10 +99,10 @@ void in_turn(Run& run, Work work) {
   if (!run.leads()) work();
 }
 
-void load_pictures(Run& run) {
+void load_data(Run& run) {
   in_turn(run, [&] {
     if (run.leads()) make_class_pictures(run.config, run.networks, run.hooks, run.progress);
-    Dataset dataset = read_dataset(run.config, run.progress);
+    Dataset dataset = takes_pictures(run.config.method) ? read_dataset(run.config, run.progress) : Dataset{};
     run.objective = make_objective(*run.networks, *run.trainable, std::move(dataset), run.config, {run.folder_path() / "cache"}, run.progress);
   });
   run.result.warnings = run.objective->dataset().warnings;
@@ -139,6 +139,7 @@ RunState state_of(const Run& run) {
     state.values["best_validation"] = format_number(*run.best_validation);
   }
   state.values["started_at"] = format_number(run.started_at);
+  state.values["draws"] = std::to_string(kDraws);
   return state;
 }
 
@@ -166,6 +167,9 @@ void restore(Run& run, const RunState& state) {
   run.optimizer->load_state(part_of(state, "optimizer."));
   if (run.ema) run.ema->load_state(part_of(state, "ema."));
   run.step = state.step;
+  if (const auto draws = state.values.find("draws"); draws == state.values.end() || draws->second != std::to_string(kDraws))
+    run.result.warnings.push_back("the backup of step " + std::to_string(state.step) +
+                                  " was made by another build, which draws other noise: the run goes on well, but not to the same bits");
   if (const auto best = state.values.find("best_step"); best != state.values.end()) {
     run.best_step = parse_int(best->second);
     run.best_validation = parse_double(state.values.at("best_validation"));
@@ -368,7 +372,7 @@ TrainResult finish(Run& run) {
 // The whole of it: prepare, go on from the newest backup, step by step, write the file.
 TrainResult carry_out(Run& run) {
   load_model(run);
-  load_pictures(run);
+  load_data(run);
   make_optimizer(run);
   run.trainable->attach();
   if (const auto state = run.folder ? run.folder->load(run.result.warnings) : read_newest_backup(run.folder_path(), run.result.warnings)) {

@@ -47,9 +47,12 @@ class PivotalTrainable : public Trainable {
 
 }  // namespace
 
+void Trainable::set_multiplier(double) { throw Error(ErrorKind::internal, "what is trained has no multiplier"); }
+
 std::unique_ptr<Trainable> make_trainable(const Networks& networks, const TrainConfig& config) {
   switch (config.method) {
-    case TrainMethod::lora: return std::make_unique<AdapterTrainable>(networks, config);
+    case TrainMethod::lora:
+    case TrainMethod::slider: return std::make_unique<AdapterTrainable>(networks, config);
     case TrainMethod::textual_inversion: return std::make_unique<EmbeddingTrainable>(networks, config);
     case TrainMethod::pivotal: return std::make_unique<PivotalTrainable>(networks, config);
     case TrainMethod::full:

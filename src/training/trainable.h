@@ -31,6 +31,9 @@ class Trainable {
   virtual void attach() = 0;
   virtual void detach() = 0;
   virtual void begin_forward(const ForwardInfo& info) {}
+  // How strongly the adapters act from here on; begin_forward() sets it to 1. 0: the networks are as without them. Forward and backward of
+  // one pass want the same. Error{internal}: what is trained has no multiplier.
+  virtual void set_multiplier(double multiplier);
   // The text encoders have to run at each step, with gradients (nothing of theirs may be cached).
   virtual bool trains_text() const = 0;
   // The embedding that captions may use by its token, if one is trained: its current vectors, with gradients.

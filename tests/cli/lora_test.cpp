@@ -153,6 +153,30 @@ TEST_F(LoraCommand, BadInputIsOneClearErrorAndNothingIsWritten) {
   EXPECT_TRUE(fs::is_empty(folder_));
 }
 
+TEST_F(LoraCommand, ASliderIsTrainedInstalledAndUsed) {
+  fs::create_directories(path("models/loras"));
+  std::vector<std::string> command{"lora", "slider", "-m", kModel, "--target", "person", "--positive", "old person", "--steps", "2",
+                                   "--rank", "2", "-W", "64", "-H", "64", "--denoising-steps", "2", "--out", "age", "--run-dir", path("run"),
+                                   "--sample-every", "2", "--precision", "f32", "--device", "cpu", "--models", path("models"), "-q"};
+  EXPECT_TRUE(has(run(command).err, "--negative"));
+  EXPECT_TRUE(has(run({"lora", "slider", "--images", "x"}).err, "there is no option --images"));
+  command.insert(command.end(), {"--negative", "young person"});
+  const Ran trained = run(command);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_TRUE(fs::exists(path("run/samples/step-000002.png")));
+  EXPECT_EQ(read_picture(path("run/samples/step-000002.png")).picture.width_px, 3 * 64);
+  ASSERT_TRUE(fs::exists(path("models/loras/age.safetensors")));
+  const Ran info = run({"lora", "info", path("models/loras/age.safetensors")});
+  EXPECT_TRUE(has(info.out, "multipliers above 0 give \"old person\", below 0 \"young person\"")) << info.out << info.err;
+  const auto made = [&](const std::string& tag) {
+    const Ran ran = run({"generate", "-m", kModel, "--models", path("models"), "-s", "1", "-W", "64", "-H", "64", "--device", "cpu",
+                         "--precision", "f32", "--seed", "7", "-p", "person" + tag, "-o", path("x.png")});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    return read_picture(path("x.png")).picture.pixels.size();
+  };
+  EXPECT_EQ(made(" <lora:age:-1.5>"), made(" <lora:age:2>"));
+}
+
 TEST(LoraVerbs, EveryVerbHasHelpAndCompletion) {
   const std::string bash = run({"completion", "bash"}).out, fish = run({"completion", "fish"}).out, zsh = run({"completion", "zsh"}).out;
   const Ran help = run({"lora", "--help"});

@@ -85,6 +85,7 @@ TEST(Batches, HoldOneBucketEach) {
   for (int64_t i = 0; i < 20; ++i) {
     for (const Draw& draw : plan.batch(i)) {
       EXPECT_EQ(draw.bucket, plan.batch(i).front().bucket);
+      EXPECT_EQ(draw.batch, static_cast<uint64_t>(i));
       EXPECT_EQ(dataset.pictures[draw.picture].bucket, draw.bucket);
     }
   }

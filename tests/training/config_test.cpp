@@ -24,6 +24,14 @@ TrainConfig usual() {
   return config;
 }
 
+TrainConfig slider() {
+  TrainConfig config;
+  config.method = TrainMethod::slider;
+  config.slider_target = "person", config.slider_positive = "old person", config.slider_negative = "young person";
+  config.out = "age";
+  return config;
+}
+
 template <class Work>
 std::string refusal_of(const Work& work) {
   try {
@@ -89,7 +97,7 @@ TEST(TrainConfig, EverySettingHasItsOwnNameFlagHelpAndGroup) {
     read_field(config, info.field.name, info.default_text);
     EXPECT_EQ(config, TrainConfig()) << info.field.name;
   }
-  EXPECT_EQ(groups, (std::set<std::string>{"run", "what", "pictures", "loss", "steps", "trust", "file"}));
+  EXPECT_EQ(groups, (std::set<std::string>{"run", "what", "slider", "pictures", "loss", "steps", "trust", "file"}));
   EXPECT_EQ(differing_fields(all_changed(), TrainConfig{}).size(), train_field_list().size());  // fields() has each member
 }
 
@@ -127,6 +135,73 @@ TEST(TrainConfig, WhatFollowsIsFilledIn) {
   EXPECT_EQ(checked(other).token, "sks robot");
 }
 
+TEST(TrainConfig, ANewWordIsCalledByTheNameOfItsFile) {
+  TrainConfig config = usual();
+  config.method = TrainMethod::textual_inversion;
+  config.token = "sks-robot";
+  EXPECT_EQ(checked(config).out, "sks-robot");
+  config.token = "<rob>";
+  EXPECT_EQ(checked(config).out, "rob");
+  config.token.clear();
+  config.trigger = "sks robot";
+  EXPECT_EQ(checked(config).out, "sks robot");
+  config.out = "given";
+  EXPECT_EQ(checked(config).out, "given");
+  config.out.clear();
+  config.method = TrainMethod::pivotal;
+  EXPECT_EQ(checked(config).out, "robot");
+}
+
+TEST(TrainConfig, ASliderNeedsNoPicturesButItsPrompts) {
+  TrainConfig config = slider();
+  EXPECT_EQ(checked(config).slider_neutral, "person");
+  EXPECT_EQ(checked(config).steps, 500);
+  EXPECT_FALSE(checked(config).train_text_encoder);
+  config.steps = 20;
+  EXPECT_EQ(checked(config).steps, 20);
+  struct Fault {
+    std::function<void(TrainConfig&)> change;
+    std::string part;
+  };
+  const std::vector<Fault> faults{{[](auto& c) { c.slider_target = " "; }, "--target"},
+                                  {[](auto& c) { c.slider_positive = ""; }, "--positive"},
+                                  {[](auto& c) { c.slider_negative = ""; }, "--negative"},
+                                  {[](auto& c) { c.slider_preserve = {"woman", ""}; }, "--preserve"},
+                                  {[](auto& c) { c.slider_negative = "old person "; }, "no direction"},
+                                  {[](auto& c) { c.out = ""; }, "--out"},
+                                  {[](auto& c) { c.warmup_steps = 600; }, "500 steps"},
+                                  {[](auto& c) { c.images = "photos"; }, "images is set"},
+                                  {[](auto& c) { c.trigger = "sks"; }, "trigger is set"},
+                                  {[](auto& c) { c.min_snr_gamma = 5; }, "min_snr_gamma is set"},
+                                  {[](auto& c) { c.epochs = 3; }, "epochs is set"},
+                                  {[](auto& c) { c.text_learning_rate = 1e-5; }, "text_learning_rate is set"}};
+  for (const Fault& fault : faults) {
+    TrainConfig broken = slider();
+    fault.change(broken);
+    const std::string text = refusal_of([&] { checked(broken); });
+    EXPECT_TRUE(has(text, fault.part)) << fault.part << ": " << text;
+  }
+}
+
+TEST(TrainConfig, WhatAMethodOffersIsWhatItTakes) {
+  std::set<std::string_view> offered;
+  for (const FieldInfo& info : train_field_list(TrainMethod::slider)) offered.insert(info.field.name);
+  EXPECT_TRUE(offered.contains("slider_positive") && offered.contains("rank") && offered.contains("clip_skip"));
+  const TrainConfig other = all_changed();
+  const auto set = [&](auto& member, const Field& field) {
+    TrainConfig config = slider();
+    visit_field(config, field.name, [&](auto& own, const Field&) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(own)>, std::decay_t<decltype(member)>>) own = member;
+    });
+    config.method = TrainMethod::slider;
+    const bool refused = has(refusal_of([&] { checked(config); }), std::string(field.name) + " is set, but it has an effect only with");
+    if (!offered.contains(field.name)) {
+      EXPECT_TRUE(refused) << field.name;
+    }
+  };
+  fields(set, other);
+}
+
 TEST(TrainConfig, CheckingTwiceChangesNothing) {
   const std::vector<std::function<void(TrainConfig&)>> changes{
       [](TrainConfig&) {},
@@ -144,6 +219,9 @@ TEST(TrainConfig, CheckingTwiceChangesNothing) {
     EXPECT_EQ(differing_fields(checked(once), once), std::vector<std::string>{}) << to_toml(once);
     EXPECT_EQ(checked(from_toml(to_toml(once))), once);
   }
+  const TrainConfig once = checked(slider());
+  EXPECT_EQ(checked(once), once);
+  EXPECT_EQ(checked(from_toml(to_toml(once))), once);
 }
 
 TEST(TrainConfig, EveryRangeIsChecked) {
@@ -181,7 +259,6 @@ TEST(TrainConfig, FaultsSayWhatWouldDo) {
       {[](auto& c) { c.bucket_step = 20; }, {"bucket_step"}},
       {[](auto& c) { c.buckets = false, c.width = 500; }, {"width is 500", "8"}},
       {[](auto& c) { c.class_prompt = "a robot"; }, {"class_prompt", "--class-images"}},
-      {[](auto& c) { c.class_images = "class"; }, {"class_images", "--class-prompt"}},
       {[](auto& c) { c.validate_every = 5, c.validation_share = 0.1, c.validation_images = "v"; }, {"both"}},
       {[](auto& c) { c.sample_every = 5; }, {"--sample-prompt"}},
       {[](auto& c) { c.timestep_least = 600, c.timestep_most = 500; }, {"timestep_least 600", "500"}},
@@ -219,6 +296,10 @@ TEST(TrainConfig, SettingsWithoutEffectAreNotPassedOver) {
                                {"min_snr_gamma", "5", [](auto& c) { c.method = TrainMethod::autoencoder; }},
                                {"conv_rank", "4", none},
                                {"class_count", "50", none},
+                               {"class_count", "50", [](auto& c) { c.class_images = "class"; }},
+                               {"prior_loss_weight", "0.5", none},
+                               {"slider_positive", "old", none},
+                               {"trigger", "sks", [](auto& c) { c.method = TrainMethod::autoencoder; }},
                                {"bucket_step", "32", [](auto& c) { c.buckets = false; }},
                                {"keep_tags", "2", none},
                                {"caption_variants", "20", [](auto& c) { c.shuffle_tags = true; }},
@@ -262,7 +343,7 @@ TEST(TrainToml, TheCopyNamesAndExplainsEverySetting) {
     EXPECT_TRUE(has(text, "\n" + std::string(info.field.name) + " =") || has(text, "\n# " + std::string(info.field.name) + " ="))
         << info.field.name;
   }
-  for (const char* group : {"[run]", "[what]", "[pictures]", "[loss]", "[steps]", "[trust]", "[file]"})
+  for (const char* group : {"[run]", "[what]", "[slider]", "[pictures]", "[loss]", "[steps]", "[trust]", "[file]"})
     EXPECT_TRUE(has(text, group)) << group;
   EXPECT_TRUE(has(text, "One of lora, textual_inversion"));
 }

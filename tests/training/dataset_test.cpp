@@ -369,6 +369,20 @@ TEST_F(DatasetTest, ClassAndValidationFoldersAreReadBeside) {
   EXPECT_EQ(dataset.validation[0].caption, "sks robot");
 }
 
+TEST_F(DatasetTest, ClassPicturesWithCaptionsNeedNoClassPrompt) {
+  const ScratchFolder classes;
+  write_png(folder_ / "a.png", 64, 64, 1);
+  write_png(classes / "x.png", 64, 64, 3);
+  write(classes / "x.txt", "a robot on a hill");
+  config_.class_images = classes.path().string();
+  EXPECT_EQ(captions(read()), (std::vector<std::string>{"sks robot", "a robot on a hill"}));
+  write_png(classes / "y.png", 64, 64, 4);
+  const std::string error = error_of([&] { read(); });
+  EXPECT_NE(error.find("1 class picture has no caption"), std::string::npos) << error;
+  EXPECT_NE(error.find("y.png"), std::string::npos) << error;
+  EXPECT_NE(error.find("--class-prompt"), std::string::npos) << error;
+}
+
 TEST_F(DatasetTest, ANewWordStandsInEveryCaption) {
   write_png(folder_ / "a.png", 64, 64, 1);
   write_png(folder_ / "b.png", 64, 64, 2);

@@ -140,6 +140,7 @@ TEST(Metadata, CountsADataSet) {
   dataset.buckets = {{512, 512}, {448, 576}, {576, 448}};
   const auto add = [&](const char* set, const char* caption, bool is_class, size_t bucket) {
     TrainPicture picture;
+    picture.path = "picture.png";
     picture.set = set;
     picture.caption = caption;
     picture.is_class = is_class;
@@ -150,6 +151,7 @@ TEST(Metadata, CountsADataSet) {
   add("5_fox", "fox, snow", false, 0);
   add("5_fox", "fox", false, 1);
   add("5_fox", "an animal", true, 1);
+  dataset.pictures.emplace_back().caption = "no picture";  // a slider's row
   RunFacts facts;
   add_dataset(facts, dataset);
   ASSERT_EQ(facts.sets.size(), 2U);
@@ -173,6 +175,24 @@ TEST(Metadata, NamesTheNetworkOfEveryKind) {
     EXPECT_EQ(args.contains("conv_dim"), kind.name == "locon") << kind.name;
     EXPECT_EQ(args.contains("dora_wd"), kind.name == "dora") << kind.name;
   }
+}
+
+TEST(Metadata, OfASliderSaysWhichWayIsWhich) {
+  TrainConfig config = config_of();
+  config.method = TrainMethod::slider;
+  config.trigger.clear();
+  config.out = "age";
+  config.slider_target = "person", config.slider_positive = "\"very\" old person", config.slider_negative = "young person";
+  const auto metadata = training_metadata(config, spec_of("sd1"), {});
+  const auto slider = nlohmann::json::parse(metadata.at("lorikeet.slider"));
+  EXPECT_EQ(slider, nlohmann::json::parse(R"({"positive": "\"very\" old person", "negative": "young person", "target": "person", "least": -2, "most": 2})"));
+  EXPECT_NE(metadata.at("modelspec.description").find("below 0 \"young person\""), std::string::npos);
+  EXPECT_NE(metadata.at("modelspec.usage_hint").find("<lora:age:1>"), std::string::npos);
+  EXPECT_EQ(metadata.at("ss_num_train_images"), "0");
+  EXPECT_EQ(metadata.at("ss_tag_frequency"), "{}");
+  EXPECT_EQ(metadata.at("ss_network_module"), "networks.lora");
+  config.comment = "mine";
+  EXPECT_EQ(training_metadata(config, spec_of("sd1"), {}).at("modelspec.description").substr(0, 6), "mine; ");
 }
 
 TEST(Metadata, NamesTheArchitectureOfEveryFamilyAndMethod) {

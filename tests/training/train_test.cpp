@@ -202,6 +202,36 @@ TEST(Train, ARunThatIsCancelledAndResumedGivesTheSameBitsAsOneThatIsNot) {
   expect_equal_bits(whole.file, parted.file);
 }
 
+TEST(Train, ABackupOfABuildThatDrewOtherNoiseGoesOnButIsTold) {
+  const TrainConfig config = config_named("older");
+  run_until(config, 2);
+  EXPECT_TRUE(resumed(config).warnings.empty());
+  const fs::path backup = fs::path(config.run_dir) / "backups/step-000006.safetensors";
+  {
+    const auto file = TensorFile::open(backup);
+    auto metadata = file->metadata();
+    ASSERT_EQ(std::erase_if(metadata, [](const auto& entry) { return entry.first.ends_with("draws"); }), 1u);
+    write_safetensors(backup, tensors_of(backup), metadata);
+  }
+  const TrainResult result = resumed(config);
+  ASSERT_EQ(result.warnings.size(), 1u);
+  EXPECT_NE(result.warnings[0].find("not to the same bits"), std::string::npos) << result.warnings[0];
+}
+
+TEST(Train, ClassPicturesMustBeThereOrSayWhatTheyShow) {
+  TrainConfig config = config_named("classless");
+  config.class_images = (scene().folder / "no-class").string();
+  try {
+    run(config);
+    FAIL() << "class pictures of nothing";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--class-prompt"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(fs::exists(config.class_images));
+  config.class_images = config.images;  // they have captions
+  EXPECT_EQ(run(config).steps, 6);
+}
+
 TEST(Train, ARunThatIsKilledGoesOnFromItsLastBackupWithTheSameBits) {
   const TrainResult whole = run(config_named("unkilled"));
   const TrainConfig config = config_named("killed");

@@ -191,6 +191,38 @@ TEST_F(EveryKindTrained, AnswersMergedAsItDidInTraining) {
   });
 }
 
+TEST_F(EveryKindTrained, ActsAtAMultiplierAsItsFileDoes) {
+  torch::NoGradGuard no_grad;
+  const Tensor base = answer(*networks_);
+  for_each([&](const TrainConfig& config, Trainable& trainable) {
+    disturb(trainable, 0.02);
+    const auto path = folder_ / "multiplied.safetensors";
+    trainable.save(path, {});
+    const auto lora = load_lora(*LoraFile::open(path), networks_->layers, networks_->spec.family);
+    for (const double multiplier : {-1.0, 0.5}) {
+      trainable.attach();
+      trainable.set_multiplier(multiplier);
+      const Tensor in_training = answer(*networks_);
+      trainable.set_multiplier(0);
+      EXPECT_LE(relative_error(answer(*networks_), base), kOtherOrder);
+      trainable.begin_forward({});
+      EXPECT_GT(relative_error(answer(*networks_), in_training), 1e-3);
+      trainable.detach();
+      LoraApplier applier(networks_->layers);
+      applier.merge({{.lora = lora, .te = multiplier, .unet = multiplier}});
+      EXPECT_LE(relative_error(answer(*networks_), in_training), kOtherOrder) << multiplier;
+      applier.clear();
+    }
+  });
+  EXPECT_NE(error_of([&] {
+              TrainConfig word;
+              word.method = TrainMethod::textual_inversion;
+              word.token = "sks";
+              make_trainable(*networks_, word)->set_multiplier(1);
+            }),
+            "");
+}
+
 TEST_F(EveryKindTrained, BeginsTheSameForTheSameSeed) {
   torch::NoGradGuard no_grad;
   for_each([&](TrainConfig config, Trainable& trainable) {

@@ -35,6 +35,8 @@ constexpr TrainingFact kTraining[] = {{"ss_sd_model_name", "base model"},
                                       {"ss_seed", "seed"},
                                       {"ss_training_comment", "comment"},
                                       {"modelspec.title", "title"},
+                                      {"modelspec.description", "description"},
+                                      {"modelspec.usage_hint", "use"},
                                       {"modelspec.author", "author"},
                                       {"modelspec.license", "licence"},
                                       {"modelspec.date", "date"}};
