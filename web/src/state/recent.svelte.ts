@@ -6,7 +6,8 @@ import { form } from './form.svelte'
 
 const kPage = 48
 
-export const recent = $state({ pictures: [] as MadePicture[], total: 0, shown: '' }) // shown: id of the one in the large view
+export const recent = $state({ pictures: [] as MadePicture[], total: 0, shown: '', looksAt: '' })
+// Ids for the large view: what was made last, and what was clicked, which goes before it until something new is begun.
 
 export async function loadRecent(more = false): Promise<void> {
   try {

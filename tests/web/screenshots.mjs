@@ -1,0 +1,50 @@
+// The pictures of the page in the README. usage: LORIKEET_BUILD=build node tests/web/screenshots.mjs URL [FOLDER]
+// URL: a server that runs with the demo model (./run serve); it makes some pictures there. FOLDER: docs/pictures.
+import { mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { ask, cardOf, generate, open, openPage, promptOf } from './harness.mjs'
+
+const [url, folder = 'docs/pictures'] = process.argv.slice(2)
+if (!url) throw new Error('which server? node tests/web/screenshots.mjs http://127.0.0.1:7860')
+const server = { url: url.replace(/\/$/, '') }
+mkdirSync(folder, { recursive: true })
+
+async function take(name, options, steps) {
+  const { page, close } = await openPage(server, { viewport: { width: 1280, height: 860 }, ...options })
+  await steps(page)
+  await page.mouse.move(0, 0)
+  await page.waitForTimeout(400)
+  await page.screenshot({ path: path.join(folder, `${name}.png`) })
+  await close()
+}
+
+const loras = (await ask(server, '/library/loras?limit=3')).items.map(({ name }) => name.split('/').pop())
+
+async function write(page) {
+  for (const name of ['Width', 'Height']) await page.getByRole('spinbutton', { name, exact: true }).fill('128')
+  await promptOf(page).fill('a red house in a meadow')
+  for (const name of loras.slice(0, 2)) await cardOf(page, name).click()
+  for (const seed of [3, 5, 7]) {
+    await page.getByRole('spinbutton', { name: 'Seed', exact: true }).fill(String(seed))
+    await generate(page, server)
+  }
+}
+
+await take('page-light', { colorScheme: 'light' }, write)
+await take('page-dark', { colorScheme: 'dark' }, async (page) => {
+  await promptOf(page).fill('a blue boat by the sea')
+  if (loras[0]) await cardOf(page, loras[0]).click()
+})
+await take('page-library', { colorScheme: 'light' }, async (page) => {
+  await open(page, 'Library')
+  await page.getByRole('region', { name: 'Library' }).getByRole('button', { name: loras[0], exact: true }).click()
+  const details = page.getByRole('region', { name: 'Details' })
+  await details.getByRole('tab', { name: 'Look into' }).click()
+  await details.getByRole('button', { name: 'Look into' }).click()
+  await details.getByRole('img', { name: 'Map of what changes where' }).waitFor()
+})
+await take('page-phone', { colorScheme: 'dark', viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true }, async (page) => {
+  await promptOf(page).fill('a red house in a meadow')
+  if (loras[0]) await cardOf(page, loras[0]).click()
+  await page.evaluate(() => window.scrollTo(0, 0))
+})
