@@ -118,7 +118,7 @@ TEST(Region, TwoLorasWorkInTheirOwnParts) {
   torch::manual_seed(3);
   LoraApplier applier(sd1());
   for (const auto& [first, second] :
-       {std::pair("b1_locon_sd1", "a2_kohya_rank8_fp32_sd1"), std::pair("f8_ia3_sd1", "a2_kohya_rank8_fp32_sd1"),
+       {std::pair("a1_kohya_linear_sd1", "a2_kohya_rank8_fp32_sd1"), std::pair("f8_ia3_sd1", "a2_kohya_rank8_fp32_sd1"),
         std::pair("g2_dora_per_output_sd1", "f7_full_diff_sd1")}) {
     const LoraUse left = in(loaded(first), columns(0, 4), 0.9), right = in(loaded(second), columns(2, 6), -0.6);
     int both = 0;
