@@ -37,6 +37,7 @@ RunCommand define_plot(CLI::App& app);
 RunCommand define_bench(CLI::App& app);
 RunCommand define_inspect(CLI::App& app);
 RunCommand define_train(CLI::App& app);
+RunCommand define_serve(CLI::App& app);
 RunCommand define_fresh(CLI::App& app);
 RunCommand define_lora(CLI::App& app);
 RunCommand define_completion(CLI::App& app);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
-#include "cli/lora_summary.h"
+#include "workshop/lora_summary.h"
 #include "cli/options.h"
 #include "generate/infotext.h"
 #include "io/hash.h"

@@ -9,6 +9,7 @@
 #include "cli/lora_inputs.h"
 #include "cli/lora_verbs.h"
 #include "lora/surgery/compare.h"
+#include "workshop/report.h"
 
 namespace lorikeet {
 
@@ -18,18 +19,8 @@ struct CompareFlags {
   std::vector<std::string> files;
 };
 
-nlohmann::ordered_json json_of(const Compared& compared) {
-  return {{"name", compared.name}, {"norm_first", compared.first}, {"norm_second", compared.second}, {"cosine", compared.cosine()}};
-}
-
 void print_json(const Comparison& comparison, Output& output) {
-  nlohmann::ordered_json json{{"same_tensors", comparison.same_tensors}, {"total", json_of(comparison.total)}};
-  for (const Compared& block : comparison.blocks) json["blocks"].push_back(json_of(block));
-  for (const Compared& layer : comparison.layers) json["layers"].push_back(json_of(layer));
-  json["only_first"] = comparison.only_first;
-  json["only_second"] = comparison.only_second;
-  json["metadata_differs"] = comparison.metadata;
-  output.out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  output.out << json_of(comparison).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
 void print_line(const Compared& compared, Output& output) {
@@ -54,7 +45,7 @@ void print(const Comparison& comparison, Output& output) {
 
 int compare_files(const CompareFlags& flags, Output& output) {
   if (flags.files.size() != 2) throw Error(ErrorKind::bad_input, "two files are compared", "lorikeet lora compare A B");
-  LoraTable table(flags.verb);
+  LoraTable table = open_table(flags.verb);
   const auto first = table.open(table.find(flags.files[0])), second = table.open(table.find(flags.files[1]));
   TerminalProgress progress(output, output.terminal && !flags.verb.quiet);
   const Comparison comparison = compare(*first, *second, progress);

@@ -20,7 +20,7 @@ struct EditFlags {
 
 int edit_file(const EditFlags& flags, Output& output) {
   if (flags.file.empty()) throw Error(ErrorKind::bad_input, "which file?", "lorikeet lora edit FILE --set ss_output_name=fox");
-  LoraTable table(flags.verb);
+  LoraTable table = open_table(flags.verb);
   MetadataEdit edit;
   for (const std::string& item : flags.set) {
     const size_t equals = item.find('=');

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "cli/lora_inputs.h"
 #include "cli/lora_verbs.h"
-#include "lora/surgery/extract.h"
 #include "lora/surgery/option_words.h"
+#include "workshop/operations.h"
 
 namespace fs = std::filesystem;
 
@@ -22,46 +22,26 @@ struct ExtractFlags {
   bool no_conv = false, no_te = false;
 };
 
-void report(const fs::path& path, const ExtractResult& result, WrittenLora written, const ExtractFlags& flags, Output& output) {
-  if (!result.different.empty())
-    written.notes.push_back(std::to_string(result.different.size()) +
-                            " layers differ in what is not extracted: embeddings, norms, biases or left-out convolutions (first: " +
-                            result.different[0] + "); --rest takes norms and biases");
-  if (!result.only_one.empty())
-    written.notes.push_back(std::to_string(result.only_one.size()) +
-                            " layers are in one of the checkpoints only, or of another shape (first: " + result.only_one[0] + ")");
-  if (flags.verb.json) return print_written_json(path, written.notes, result.layers, output);
-  print_layers(result.layers, output.out);
-  print_written(path, written.notes, flags.verb, output);
-}
-
 int extract_lora(const ExtractFlags& flags, Output& output) {
   if (flags.base.empty() || flags.tuned.empty())
     throw Error(ErrorKind::bad_input, "which checkpoints?", "lorikeet lora extract --base A --tuned B --rank 32 -o DIFF.safetensors");
-  LoraTable table(flags.verb);
-  const auto find = [&](const std::string& name) { return table.folders().find(ModelKind::checkpoint, name, true).file.path; };
-  const OpenCheckpoint base = open_checkpoint(find(flags.base)), tuned = open_checkpoint(find(flags.tuned));
-  if (base.spec.family != tuned.spec.family)
-    throw Error(ErrorKind::bad_input, flags.base + " is " + base.spec.label + ", " + flags.tuned + " is " + tuned.spec.label,
-                "both are to be of one family");
+  LoraTable table = open_table(flags.verb);
+  const OpenCheckpoint base = open_checkpoint(table.find_checkpoint(flags.base)), tuned = open_checkpoint(table.find_checkpoint(flags.tuned));
   const fs::path path = output_path(flags.output, {base.checkpoint->path(), tuned.checkpoint->path()});
   ExtractOptions options = flags.options;
   options.ranks = flags.ranks.options();
   options.convolutions = !flags.no_conv;
   options.text_encoder = !flags.no_te;
-  options.family = base.spec.family;
   options.dtype = dtype_of_word(flags.output.dtype).value_or(torch::kFloat16);
   TerminalProgress progress(output, output.terminal && !flags.verb.quiet);
-  ExtractResult result;
-  LoraDraft draft = extract(base.layers, tuned.layers, options, result, progress, [&] {
-    base.checkpoint->release_pages();
-    tuned.checkpoint->release_pages();
-  });
-  add_history(draft.metadata, "extract", {history_input(base.checkpoint->path(), {}), history_input(tuned.checkpoint->path(), {})},
-              option_words(options));
-  WrittenLora written = write_draft(path, std::move(draft), find_lora_naming(flags.to), /*partial=*/false, progress);
+  const MadeLora made = extract_file(base, tuned, options, flags.to, path, progress);
   progress.clear_line();
-  report(path, result, std::move(written), flags, output);
+  if (flags.verb.json) {
+    print_written_json(path, made.notes, made.layers, output);
+    return 0;
+  }
+  print_layers(made.layers, output.out);
+  print_written(path, made.notes, flags.verb, output);
   return 0;
 }
 }  // namespace

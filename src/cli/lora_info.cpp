@@ -8,12 +8,13 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/lora_inputs.h"
-#include "cli/lora_summary.h"
+#include "workshop/lora_summary.h"
 #include "cli/lora_verbs.h"
 #include "io/atomic_file.h"
 #include "io/picture.h"
 #include "lora/surgery/describe.h"
 #include "lora/surgery/heat_map.h"
+#include "workshop/report.h"
 
 namespace fs = std::filesystem;
 
@@ -46,49 +47,6 @@ std::string range_of(const std::map<Number, int>& counts, Text text) {
   if (counts.empty()) return "-";
   const std::string least = text(counts.begin()->first), most = text(counts.rbegin()->first);
   return least == most ? least : least + "-" + most;
-}
-
-ordered_json json_of(const LayerFacts& layer) {
-  ordered_json json{{"path", layer.path}, {"module", layer.module}, {"block", layer.block}, {"kind", layer.kind}};
-  if (!layer.fault.empty()) json["fault"] = layer.fault;
-  if (layer.rank > 0) json["rank"] = layer.rank, json["alpha"] = layer.alpha;
-  json["norm"] = layer.norm;
-  if (layer.bias_norm > 0) json["bias_norm"] = layer.bias_norm;
-  if (layer.weight_norm > 0) json["relative_change"] = layer.norm / layer.weight_norm;
-  json["effective_rank"] = layer.effective_rank;
-  json["singular_values"] =
-      std::vector<double>(layer.values.begin(), layer.values.begin() + static_cast<ptrdiff_t>(std::min<size_t>(8, layer.values.size())));
-  json["dead"] = layer.dead();
-  return json;
-}
-
-ordered_json json_of(const BlockFacts& block) {
-  ordered_json json{{"block", block.name}, {"layers", block.layers}, {"dead", block.dead}, {"faults", block.faults}};
-  for (const auto& [rank, count] : block.ranks) json["ranks"][std::to_string(rank)] = count;
-  for (const auto& [alpha, count] : block.alphas) json["alphas"][format_number(alpha)] = count;
-  json["norm"] = block.norm;
-  if (block.weight_norm > 0) json["relative_change"] = block.norm / block.weight_norm;
-  json["largest_singular_value"] = block.largest_value;
-  json["effective_rank"] = block.effective_rank;
-  return json;
-}
-
-ordered_json json_of(const LoraDescription& d) {
-  ordered_json json{{"name", d.summary.name}, {"path", d.path}, {"bytes", d.bytes}, {"dtypes", d.dtypes}, {"hashes", d.hashes}};
-  json.update(ordered_json(json_of(d.summary)));
-  for (const auto& [words, text] : d.training) json["training"][words] = text;
-  if (!d.history.empty()) json["history"] = ordered_json::parse(d.history);
-  json["matched"] = d.matched;
-  json["unmatched"] = d.unmatched;
-  json["unused"] = d.unused;
-  json["norm"] = d.norm;
-  if (d.with_checkpoint) {
-    json["relative_change"] = d.weight_norm > 0 ? d.norm / d.weight_norm : 0;
-    json["suggested_largest_multiplier"] = d.suggested_multiplier;
-  }
-  for (const BlockFacts& block : d.blocks) json["blocks"].push_back(json_of(block));
-  for (const LayerFacts& layer : d.layers) json["layers"].push_back(json_of(layer));
-  return json;
 }
 
 void print_header(const LoraDescription& d, std::ostream& out) {
@@ -197,7 +155,7 @@ int run(const InfoOptions& options, bool needs_checkpoint, Output& output) {
   if (options.files.empty()) throw Error(ErrorKind::bad_input, "which file?", "lorikeet lora info FILE…");
   if (!options.heat_map.empty() && options.files.size() > 1) throw Error(ErrorKind::bad_input, "a heat map is of one file");
   LoraVerbOptions verb = options.verb;
-  LoraTable table(verb);
+  LoraTable table = open_table(verb);
   if (needs_checkpoint && verb.model.empty()) table.use_checkpoint(find_checkpoint(table.folders(), "").file.path);
   ordered_json all = ordered_json::array();
   TerminalProgress progress(output, output.terminal && !verb.quiet);

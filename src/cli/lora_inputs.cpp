@@ -8,42 +8,15 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "cli/lora_summary.h"
 #include "io/hash.h"
 #include "lora/surgery/describe.h"
 #include "lora/surgery/option_words.h"
-#include "workshop/outline.h"
+#include "workshop/lora_summary.h"
+#include "workshop/report.h"
 
 namespace fs = std::filesystem;
 
 namespace lorikeet {
-
-namespace {
-
-double number_of(std::string_view text, const std::string& whole) {
-  const auto number = parse_double(trim(text));
-  if (!number)
-    throw Error(ErrorKind::bad_input, "\"" + std::string(text) + "\" in \"" + whole + "\" is no multiplier", "NAME:0.8, or NAME:0.8:0.5");
-  return *number;
-}
-
-std::string short_number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.3g", value);
-  return text;
-}
-
-std::string range_text(int64_t least, int64_t most) { return std::to_string(least) + (least == most ? "" : "-" + std::to_string(most)); }
-
-}  // namespace
-
-OpenCheckpoint open_checkpoint(const fs::path& path) {
-  OpenCheckpoint open;
-  open.checkpoint = Checkpoint::open(path);
-  open.spec = recognise_model(*open.checkpoint);
-  open.layers = outline(*open.checkpoint, open.spec);
-  return open;
-}
 
 void add_verb_options(CLI::App& app, LoraVerbOptions& options, bool with_model) {
   if (with_model)
@@ -60,72 +33,19 @@ void add_verb_options(CLI::App& app, LoraVerbOptions& options, bool with_model) 
   add_folder_options(app, options.folders);
 }
 
-LoraTable::LoraTable(const LoraVerbOptions& options) : folders_(open_folders(options.folders)) {
+LoraTable open_table(const LoraVerbOptions& options) {
   if (options.threads > 0) at::set_num_threads(options.threads);
-  if (!options.model.empty()) use_checkpoint(folders_.find(ModelKind::checkpoint, options.model, true).file.path);
-}
-
-fs::path LoraTable::find(const std::string& name) const { return folders_.find(ModelKind::lora, name, /*with_paths=*/true).file.path; }
-
-std::shared_ptr<const LoraReader> LoraTable::open(const fs::path& path) {
-  for (const auto& reader : readers_)
-    if (reader->file().path() == path) return reader;
-  const auto file = LoraFile::open(path);
-  const auto reader = with_context("while reading LoRA " + path.filename().string(), [&] {
-    if (checkpoint_) return std::make_shared<const LoraReader>(file, checkpoint_->layers, checkpoint_->spec.family);
-    return std::make_shared<const LoraReader>(LoraReader::by_shapes(file, known_layers(guess_family(*file))));
-  });
-  readers_.push_back(reader);
-  return reader;
-}
-
-MixInput LoraTable::input(const std::string& text) {
-  std::error_code code;
-  if (fs::exists(text, code)) return {open(text)};  // a path may have colons
-  const auto parts = split(text, ':');
-  MixInput input{open(find(std::string(parts[0])))};
-  int positional = 0;
-  for (size_t i = 1; i < parts.size(); ++i) {
-    const size_t equals = parts[i].find('=');
-    const std::string_view key = parts[i].substr(0, equals == std::string_view::npos ? 0 : equals), value = parts[i].substr(equals + 1);
-    if (equals == std::string_view::npos) {
-      const double number = number_of(parts[i], text);
-      if (positional == 0) input.te = number;
-      if (positional > 1) throw Error(ErrorKind::bad_input, "\"" + text + "\" has more than two multipliers", "NAME:TEXT_ENCODER:UNET");
-      input.unet = number;
-      ++positional;
-    } else if (key == "te") {
-      input.te = number_of(value, text);
-    } else if (key == "unet") {
-      input.unet = number_of(value, text);
-    } else if (key == "lbw") {
-      input.blocks = BlockWeights::parse(value);
-    } else {
-      throw Error(ErrorKind::bad_input, "\"" + std::string(key) + "\" in \"" + text + "\" is not known", "te=, unet= and lbw= are");
-    }
-  }
-  return input;
+  LoraTable table(open_folders(options.folders), /*with_paths=*/true);
+  if (!options.model.empty()) table.use_checkpoint(table.find_checkpoint(options.model));
+  return table;
 }
 
 RankOptions RankFlags::options() const {
   RankOptions options;
   options.rank = rank;
   options.conv_rank = conv_rank;
-  if (!rule.empty()) {
-    const size_t equals = rule.find('=');
-    const auto number = equals == std::string::npos ? std::nullopt : parse_double(rule.substr(equals + 1));
-    options.rule = find_rank_rule(rule.substr(0, equals)).name;
-    if (!number) throw Error(ErrorKind::bad_input, "\"" + rule + "\" has no number", "--rule " + options.rule + "=0.9");
-    options.parameter = *number;
-  }
-  for (const std::string& list : block_ranks)
-    for (const std::string_view item : split(list, ',')) {
-      const size_t equals = item.find('=');
-      const auto number = equals == std::string_view::npos ? std::nullopt : parse_int(item.substr(equals + 1));
-      if (!number || *number < 1)
-        throw Error(ErrorKind::bad_input, "\"" + std::string(item) + "\" is no rank of a block", "--block-ranks IN04=16,OUT=8");
-      options.block_ranks[std::string(item.substr(0, equals))] = *number;
-    }
+  if (!rule.empty()) read_rank_rule(rule, options);
+  for (const std::string& list : block_ranks) read_block_ranks(list, options);
   return options;
 }
 
@@ -169,26 +89,7 @@ fs::path output_path(const OutputFlags& flags, const std::vector<fs::path>& inpu
   return path;
 }
 
-void print_layers(const std::vector<LayerResult>& layers, std::ostream& out) {
-  int64_t least = 0, most = 0, least_before = 0, most_before = 0;
-  int ranked = 0;
-  const LayerResult* worst = nullptr;
-  for (const LayerResult& layer : layers) {
-    if (layer.rank > 0) {
-      least = ranked ? std::min(least, layer.rank) : layer.rank;
-      most = std::max(most, layer.rank);
-      least_before = ranked ? std::min(least_before, layer.rank_before) : layer.rank_before;
-      most_before = std::max(most_before, layer.rank_before);
-      ++ranked;
-    }
-    if (!worst || layer.error > worst->error) worst = &layer;
-  }
-  out << layers.size() << " layers";
-  if (ranked) out << ", rank " << (most_before ? range_text(least_before, most_before) + " -> " : "") << range_text(least, most);
-  out << ", relative error " << short_number(total_error(layers));
-  if (worst && worst->error > 0) out << " (largest " << short_number(worst->error) << " at " << worst->path << ")";
-  out << "\n";
-}
+void print_layers(const std::vector<LayerResult>& layers, std::ostream& out) { out << line_of(layers) << "\n"; }
 
 void print_written(const fs::path& path, const std::vector<std::string>& notes, const LoraVerbOptions&, Output& output) {
   for (const std::string& note : notes) output.err << "note: " << note << "\n";
@@ -200,14 +101,7 @@ void print_written_json(const fs::path& path, const std::vector<std::string>& no
   nlohmann::ordered_json json{{"path", path.string()}, {"bytes", fs::file_size(path)}, {"notes", notes}};
   json["hashes"] = lora_hashes(*LoraFile::open(path));
   json["relative_error"] = total_error(layers);
-  json["layers"] = nlohmann::ordered_json::array();
-  for (const LayerResult& layer : layers)
-    json["layers"].push_back({{"path", layer.path},
-                              {"block", layer.block},
-                              {"rank_before", layer.rank_before},
-                              {"rank", layer.rank},
-                              {"norm", layer.norm},
-                              {"relative_error", layer.error}});
+  json["layers"] = json_of(layers);
   output.out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 

@@ -1,5 +1,4 @@
-// What the verbs of "lorikeet lora" share: names become files, files are bound to a checkpoint's layers or to their own shapes, and the
-// options about ranks, types and output.
+// What the verbs of "lorikeet lora" share: the options about names, ranks, types and output, and what is printed of a written file.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -11,18 +10,9 @@
 #include "cli/options.h"
 #include "cli/terminal_progress.h"
 #include "lora/surgery/change.h"
-#include "lora/surgery/mix.h"
-#include "model/spec.h"
+#include "workshop/lora_table.h"
 
 namespace lorikeet {
-
-// A checkpoint for tools on files: its layers with their weights, no networks.
-struct OpenCheckpoint {
-  std::shared_ptr<const Checkpoint> checkpoint;
-  ModelSpec spec;
-  LayerMap layers;
-};
-OpenCheckpoint open_checkpoint(const std::filesystem::path& path);
 
 // Options that every verb has.
 struct LoraVerbOptions {
@@ -33,25 +23,8 @@ struct LoraVerbOptions {
 };
 void add_verb_options(CLI::App& app, LoraVerbOptions& options, bool with_model = true);
 
-// Where names are looked up, and the checkpoint if one was named.
-class LoraTable {
- public:
-  explicit LoraTable(const LoraVerbOptions& options);
-  const ModelFolders& folders() const { return folders_; }
-  const OpenCheckpoint* checkpoint() const { return checkpoint_ ? &*checkpoint_ : nullptr; }
-  void use_checkpoint(const std::filesystem::path& path) { checkpoint_ = open_checkpoint(path); }
-
-  std::filesystem::path find(const std::string& name) const;
-  // Bound to the checkpoint's layers, else to the file's own shapes. One reader for a file, however often it is asked for.
-  std::shared_ptr<const LoraReader> open(const std::filesystem::path& path);
-  // "name", "name:0.8", "name:0.8:0.5" (text encoder, U-Net), with named parts "te=", "unet=", "lbw=1,0,…" too.
-  MixInput input(const std::string& text);
-
- private:
-  ModelFolders folders_;
-  std::optional<OpenCheckpoint> checkpoint_;
-  std::vector<std::shared_ptr<const LoraReader>> readers_;
-};
+// Where the options' names are looked up, with the checkpoint if one was named.
+LoraTable open_table(const LoraVerbOptions& options);
 
 // --rank, --conv-rank, --rule NAME=P, --block-ranks BLOCK=N,…
 struct RankFlags {

@@ -4,7 +4,7 @@
 #include <ostream>
 
 #include "base/text.h"
-#include "cli/lora_summary.h"
+#include "workshop/lora_summary.h"
 #include "cli/lora_verbs.h"
 #include "cli/options.h"
 #include "library/facts.h"

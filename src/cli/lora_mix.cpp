@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/lora_inputs.h"
-#include "cli/lora_summary.h"
+#include "workshop/lora_summary.h"
 #include "cli/lora_verbs.h"
 #include "io/hash.h"
-#include "lora/surgery/mix.h"
 #include "lora/surgery/option_words.h"
 #include "workshop/bake.h"
+#include "workshop/operations.h"
 
 namespace fs = std::filesystem;
 
@@ -68,34 +68,25 @@ Mixture mixture_of_recipe(const MixFlags& flags, LoraTable& table) {
   return mixture;
 }
 
-std::vector<fs::path> paths_of(const std::vector<MixInput>& inputs) {
-  std::vector<fs::path> paths;
-  for (const MixInput& input : inputs) paths.push_back(input.reader->file().path());
-  return paths;
-}
-
-int mix_files(const MixFlags& flags, Output& output) {
-  LoraTable table(flags.verb);
+int run_mix(const MixFlags& flags, Output& output) {
+  LoraTable table = open_table(flags.verb);
   const Mixture mixture = flags.recipe.empty() ? mixture_of_flags(flags, table) : mixture_of_recipe(flags, table);
   const fs::path path = output_path(flags.output, paths_of(mixture.inputs));
   TerminalProgress progress(output, output.terminal && !flags.verb.quiet);
-  MixResult result;
-  LoraDraft draft = mix(mixture.inputs, mixture.options, result, progress);
-  const LoraNaming& naming = flags.to.empty() ? naming_of(*mixture.inputs.front().reader) : find_lora_naming(flags.to);
-  const WrittenLora written = write_draft(path, std::move(draft), naming, /*partial=*/false, progress);
+  const MadeLora made = mix_files(mixture.inputs, mixture.options, flags.to, path, progress);
   progress.clear_line();
   if (flags.verb.json) {
-    print_written_json(path, written.notes, result.layers, output);
+    print_written_json(path, made.notes, made.layers, output);
     return 0;
   }
-  print_layers(result.layers, output.out);
-  print_written(path, written.notes, flags.verb, output);
+  print_layers(made.layers, output.out);
+  print_written(path, made.notes, flags.verb, output);
   return 0;
 }
 
 int bake_files(const ManyFiles& flags, Output& output) {
   LoraVerbOptions verb = flags.verb;
-  LoraTable table(verb);
+  LoraTable table = open_table(verb);
   if (verb.model.empty()) table.use_checkpoint(find_checkpoint(table.folders(), "").file.path);
   std::vector<MixInput> inputs;
   for (const std::string& file : flags.files) inputs.push_back(table.input(file));
@@ -145,7 +136,7 @@ RunCommand define_lora_mix(CLI::App& app) {
   add_output_options(app, flags->output, "f16");
   add_rank_options(app, flags->ranks);
   add_verb_options(app, flags->verb);
-  return [flags](Output& output) { return mix_files(*flags, output); };
+  return [flags](Output& output) { return run_mix(*flags, output); };
 }
 
 RunCommand define_lora_bake(CLI::App& app) {

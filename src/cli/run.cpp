@@ -21,6 +21,7 @@ constexpr std::array kCommands{
     Command{"inspect", "Tell what a checkpoint, LoRA, embedding or picture is and holds.", define_inspect},
     Command{"lora", "List, look into, mix, bake, extract, resize, convert, compare and edit LoRAs.", define_lora, lora_verbs},
     Command{"train", "Train a LoRA, an embedding or a whole checkpoint on a folder of pictures.", define_train},
+    Command{"serve", "Answer over HTTP: the page in a browser, A1111's API, jobs.", define_serve},
     Command{"fresh", "Write an untrained checkpoint of any size, to train from nothing.", define_fresh},
     Command{"bench", "Measure this machine with a full-size SD1.5: steps, decoding, loading, LoRAs.", define_bench},
     Command{"completion", "Print the completion script for bash, zsh or fish.", define_completion},

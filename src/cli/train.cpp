@@ -13,8 +13,7 @@
 #include "cli/field_options.h"
 #include "cli/options.h"
 #include "cli/terminal_progress.h"
-#include "generate/engine.h"
-#include "generate/generate.h"
+#include "server/training_run.h"
 #include "training/process_group.h"
 
 namespace lorikeet {
@@ -38,34 +37,6 @@ TrainConfig config_of(const TrainOptions& options, const ModelFolders& folders) 
   return config;
 }
 
-// Where programs look for what this run makes.
-ModelKind kind_of(TrainMethod method) {
-  switch (method) {
-    case TrainMethod::textual_inversion: return ModelKind::embedding;
-    case TrainMethod::full:
-    case TrainMethod::autoencoder: return ModelKind::checkpoint;
-    default: return ModelKind::lora;
-  }
-}
-
-// Pictures through generate(), with the networks as they are.
-std::vector<Picture> make_pictures(const SampleRequest& wanted, const ModelFolders& folders, Progress& progress) {
-  Engine engine({.checkpoint = wanted.networks->checkpoint->path(), .folders = folders}, wanted.networks);
-  if (wanted.embedding) engine.add_embedding(*wanted.embedding);
-  std::vector<Picture> pictures;
-  for (const int64_t seed : wanted.seeds) {
-    Request request;
-    request.prompts = {wanted.prompt};
-    request.seed = seed;
-    request.width = wanted.width_px;
-    request.height = wanted.height_px;
-    Progress quiet;
-    for (auto& made : generate(engine, request, quiet).pictures) pictures.push_back(std::move(made.picture));
-    progress.check();
-  }
-  return pictures;
-}
-
 // Three significant digits at least: losses get small.
 std::string loss_text(double loss) {
   char text[32];
@@ -75,7 +46,7 @@ std::string loss_text(double loss) {
 
 TrainHooks hooks_of(const ModelFolders& folders, TerminalProgress& progress) {
   TrainHooks hooks;
-  hooks.generate = [&](const SampleRequest& wanted) { return make_pictures(wanted, folders, progress); };
+  hooks.generate = [&](const SampleRequest& wanted) { return sample_pictures(wanted, folders, progress); };
   hooks.logged = [&progress, mean = std::optional<double>()](const LogRow& row, int64_t) mutable {
     mean = mean ? 0.98 * *mean + 0.02 * row.loss : row.loss;
     progress.note("loss " + loss_text(*mean) + (row.validation ? ", held out " + loss_text(*row.validation) : ""));
@@ -83,20 +54,12 @@ TrainHooks hooks_of(const ModelFolders& folders, TerminalProgress& progress) {
   return hooks;
 }
 
-// Copies the file to where `lorikeet generate` finds it; never over another file. -> where, or ""
+// As install_trained(); a file that is in the way is told.
 fs::path install(const TrainResult& result, TrainMethod method, const ModelFolders& folders, Output& output) {
-  const auto& places = folders.places(kind_of(method));
-  if (places.empty()) return {};
-  const fs::path target = places.front() / result.file.filename();
-  std::error_code ignored;
-  if (fs::exists(target, ignored)) {
-    output.err << "warning: " << target.string() << " is there already and was left; the new file is " << result.file.string() << "\n";
-    return {};
-  }
-  fs::create_directories(target.parent_path());
-  const fs::path part = target.string() + ".part";
-  fs::copy_file(result.file, part, fs::copy_options::overwrite_existing);
-  fs::rename(part, target);
+  const fs::path target = install_trained(result.file, method, folders, /*number=*/false);
+  if (target.empty() && !folders.places(model_kind_of(method)).empty())
+    output.err << "warning: " << (folders.places(model_kind_of(method)).front() / result.file.filename()).string()
+               << " is there already and was left; the new file is " << result.file.string() << "\n";
   return target;
 }
 
@@ -113,7 +76,7 @@ void report(const TrainOptions& options, const TrainConfig& config, const TrainR
   output.out << result.file.string() << "\n";
   if (installed.empty()) return;
   output.out << installed.string() << "\n";
-  if (kind_of(config.method) == ModelKind::lora && !options.quiet) {
+  if (model_kind_of(config.method) == ModelKind::lora && !options.quiet) {
     output.err << "In a prompt: <lora:" << config.out << ">" << (config.trigger.empty() ? "" : " with " + config.trigger) << "\n";
   }
 }

@@ -46,6 +46,7 @@ fs::path Engine::vae_path(const std::string& name) const {
 const Vae& Engine::vae(const std::string& name) {
   if (is_own_vae(name)) return *networks_->vae;
   const fs::path path = vae_path(name);
+  if (!other_vaes_.contains(path.string())) other_vaes_.clear();
   auto& other = other_vaes_[path.string()];
   if (!other) {
     auto loaded = std::make_unique<OtherVae>();
@@ -67,11 +68,33 @@ std::shared_ptr<const LoadedLora> Engine::lora(const ModelFile& file) {
   std::error_code ignored;
   const auto changed = fs::last_write_time(file.path, ignored).time_since_epoch().count();
   const std::string key = file.path.string() + "\n" + std::to_string(changed);
-  auto& loaded = loras_[key];
-  if (!loaded) {
-    loaded = load_lora(*LoraFile::open(file.path), networks_->layers, networks_->spec.family);
+  CachedLora& cached = loras_[key];
+  cached.used = ++lora_uses_;
+  if (!cached.lora) {
+    try {
+      cached.lora = load_lora(*LoraFile::open(file.path), networks_->layers, networks_->spec.family);
+    } catch (...) {
+      loras_.erase(key);
+      throw;
+    }
+    cached.bytes = fs::is_directory(file.path, ignored) ? 0 : fs::file_size(file.path, ignored);
+    forget_unused_loras(key);
   }
-  return loaded;
+  return loras_.at(key).lora;
+}
+
+void Engine::forget_unused_loras(const std::string& but) {
+  const auto total = [&] {
+    uintmax_t bytes = 0;
+    for (const auto& [key, cached] : loras_) bytes += cached.bytes;
+    return bytes;
+  };
+  while (loras_.size() > 1 && total() > options_.lora_cache_bytes) {
+    auto oldest = loras_.end();
+    for (auto it = loras_.begin(); it != loras_.end(); ++it)
+      if (it->first != but && (oldest == loras_.end() || it->second.used < oldest->second.used)) oldest = it;
+    loras_.erase(oldest);
+  }
 }
 
 void Engine::merge_loras(const LoraSet& set, std::string_view component) {

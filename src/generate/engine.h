@@ -20,6 +20,8 @@ struct EngineOptions {
   std::string precision = "auto";    // auto | f32 | bf16 | f16
   int threads = 0;                   // 0: one a core
   ModelFolders folders = {};         // where LoRAs, embeddings and VAEs are found by name
+  // Of LoRA files kept loaded beside those in use; the longest unused go first.
+  uintmax_t lora_cache_bytes = uintmax_t{2} << 30;
 };
 
 class Engine {
@@ -39,7 +41,7 @@ class Engine {
 
   const std::vector<std::unique_ptr<ClipTextModel>>& text_encoders() const { return networks_->text_encoders; }
   UNet& unet() const { return *networks_->unet; }
-  // "": the checkpoint's own (or options().vae); else a name or path, loaded once and kept.
+  // "": the checkpoint's own (or options().vae); else a name or path, loaded once and kept until another one is asked for.
   const Vae& vae(const std::string& name);
   // For infotext: the file name of the VAE that `name` means; "" for the checkpoint's own.
   std::string vae_name(const std::string& name) const;
@@ -48,7 +50,7 @@ class Engine {
   // Merges into the layers of a component ("unet.", "text_encoder"); the base weights that were read for it leave memory again.
   void merge_loras(const LoraSet& set, std::string_view component);
   LoraApplier& lora_applier() { return *lora_applier_; }
-  // Loaded and matched once per file state (path, size, time of change).
+  // Loaded and matched once per file state (path, size, time of change), as long as lora_cache_bytes allows.
   std::shared_ptr<const LoadedLora> lora(const ModelFile& file);
   // The embeddings of the models folders; read anew when the folders change.
   const EmbeddingStore& embeddings();
@@ -74,7 +76,14 @@ class Engine {
   struct OtherVae;
   std::map<std::string, std::unique_ptr<OtherVae>> other_vaes_;
   std::unique_ptr<LoraApplier> lora_applier_;
-  std::map<std::string, std::shared_ptr<const LoadedLora>> loras_;
+  struct CachedLora {
+    std::shared_ptr<const LoadedLora> lora;
+    uintmax_t bytes = 0;
+    uint64_t used = 0;  // the higher the later
+  };
+  void forget_unused_loras(const std::string& but);
+  std::map<std::string, CachedLora> loras_;  // by path and time of change
+  uint64_t lora_uses_ = 0;
   std::unique_ptr<EmbeddingStore> embeddings_;
   std::vector<Embedding> own_embeddings_;
   std::vector<EmbeddingStore::Skipped> embedding_errors_;

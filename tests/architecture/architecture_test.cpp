@@ -29,7 +29,8 @@ const std::map<std::string, std::set<std::string>> kArrows{
     {"library", {"prompt", "workshop"}},
     {"generate", {"prompt", "lora"}},
     {"training", {"prompt", "lora"}},
-    {"cli", {"generate", "library", "training", "workshop"}},
+    {"server", {"generate", "library", "training"}},
+    {"cli", {"server"}},
 };
 
 // What lies outside of src/: `lorikeet bench` runs the benchmarks of bench/.

@@ -1,6 +1,7 @@
 #include "lora/surgery/option_words.h"
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace lorikeet {
 namespace {
@@ -49,6 +50,24 @@ RankOptions rank_options_of(const nlohmann::ordered_json& words) {
     return options;
   } catch (const nlohmann::json::exception&) {
     throw Error(ErrorKind::bad_input, "the recipe's ranks cannot be read");
+  }
+}
+
+void read_rank_rule(const std::string& text, RankOptions& options) {
+  const size_t equals = text.find('=');
+  const auto number = equals == std::string::npos ? std::nullopt : parse_double(text.substr(equals + 1));
+  options.rule = find_rank_rule(text.substr(0, equals)).name;
+  if (!number) throw Error(ErrorKind::bad_input, "\"" + text + "\" has no number", "--rule " + options.rule + "=0.9");
+  options.parameter = *number;
+}
+
+void read_block_ranks(std::string_view list, RankOptions& options) {
+  for (const std::string_view item : split(list, ',')) {
+    const size_t equals = item.find('=');
+    const auto number = equals == std::string_view::npos ? std::nullopt : parse_int(item.substr(equals + 1));
+    if (!number || *number < 1)
+      throw Error(ErrorKind::bad_input, "\"" + std::string(item) + "\" is no rank of a block", "--block-ranks IN04=16,OUT=8");
+    options.block_ranks[std::string(item.substr(0, equals))] = *number;
   }
 }
 

@@ -1,4 +1,4 @@
-#include "cli/lora_summary.h"
+#include "workshop/lora_summary.h"
 
 #include <cstdio>
 #include <nlohmann/json.hpp>

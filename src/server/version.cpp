@@ -1,0 +1,7 @@
+#include "server/version.h"
+
+namespace lorikeet {
+
+const char* program_version() { return LORIKEET_VERSION; }
+
+}  // namespace lorikeet
