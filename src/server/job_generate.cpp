@@ -12,6 +12,7 @@
 #include "generate/pixels.h"
 #include "generate/report.h"
 #include "prompt/extra_networks.h"
+#include "prompt/lora_tag.h"
 #include "server/app.h"
 #include "server/job_kinds.h"
 #include "server/job_progress.h"
