@@ -139,6 +139,18 @@ std::function<LiveWeight()> live_of(const Layer& layer, std::shared_ptr<const Ad
   };
 }
 
+// PEFT's format has no alpha beside a module's factors, only in a config. Readers that do not look there (diffusers before 0.35,
+// stable-diffusion.cpp) take it for the rank: so it is, and the scale is a part of the second factor.
+void make_alpha_the_rank(std::vector<NamedTensor>& tensors) {
+  torch::NoGradGuard no_grad;
+  const auto named = [&](std::string_view name) { return std::ranges::find(tensors, name, &NamedTensor::name); };
+  const auto up = named("lora_up.weight"), alpha = named("alpha"), down = named("lora_down.weight");
+  if (up == tensors.end() || alpha == tensors.end() || down == tensors.end()) return;
+  const auto rank = static_cast<double>(down->tensor.size(0));
+  up->tensor = up->tensor.detach() * (alpha->tensor.item<double>() / rank);
+  alpha->tensor = torch::full_like(alpha->tensor, rank);
+}
+
 }  // namespace
 
 AdapterTrainable::AdapterTrainable(const Networks& networks, const TrainConfig& config)
@@ -213,6 +225,8 @@ LoraContents AdapterTrainable::contents() const {
 
 void AdapterTrainable::save(const std::filesystem::path& path, std::map<std::string, std::string> metadata) const {
   LoraContents contents = this->contents();
+  if (config_.format == LoraFormat::peft)
+    for (auto& [module, tensors] : contents.modules) make_alpha_the_rank(tensors);
   contents.metadata = std::move(metadata);
   write_lora(path, contents, style(), dtype_of(config_.save_dtype));
 }

@@ -24,7 +24,8 @@ class AdapterTrainable : public Trainable {
   void save(const std::filesystem::path& path, std::map<std::string, std::string> metadata) const override;
   std::string describe() const override;
 
-  // What save() writes: of the layers alone, without metadata; and the way it writes it.
+  // What save() writes: of the layers alone, without metadata; and the way it writes it. (In PEFT's format with alphas that are the ranks,
+  // and factors scaled accordingly.)
   LoraContents contents() const;
   const LoraStyle& style() const;
 
