@@ -102,6 +102,7 @@ test('what people edit is saved beside the file and acts on the next click', asy
   })
   assert.equal(saved['activation text'], 'tiny style, noise')
   assert.equal(saved['preferred weight'], 0.7)
+  await page.getByText('Saved beside the file.').first().waitFor()
   await details.getByRole('button', { name: 'Use it' }).click()
   assert.match(await promptOf(page).inputValue(), /<lora:tiny-style:0\.7> tiny style, noise/)
 })
