@@ -187,7 +187,7 @@ TEST(KilledServer, ItsJobsGoOnAndFinishedPicturesStay) {
   {
     Program program(folders);
     ASSERT_GT(program.port, 0);
-    running = add(program.port, "a house", 40);
+    running = add(program.port, "a house", 16);
     waiting = add(program.port, "a tree", 1);
     ASSERT_TRUE(testing::eventually([&] {
       before = testing::get(program.port, "/api/v1/jobs/" + std::to_string(running)).json();
@@ -205,7 +205,7 @@ TEST(KilledServer, ItsJobsGoOnAndFinishedPicturesStay) {
   const json first = testing::get(again.port, "/api/v1/jobs/" + std::to_string(running)).json();
   EXPECT_EQ(first.at("state"), "done");
   const json& pictures = first.at("result").at("pictures");
-  ASSERT_EQ(pictures.size(), 40u);
+  ASSERT_EQ(pictures.size(), 16u);
   for (size_t i = 0; i < pictures.size(); ++i) {
     EXPECT_EQ(pictures[i].at("seed"), 7 + static_cast<int64_t>(i));
     EXPECT_TRUE(fs::exists(folders.root() / "outputs" / pictures[i].at("id").get<std::string>()));
