@@ -163,8 +163,8 @@ TEST(LoraApplier, block_weights_multiply_and_zero_leaves_the_base) {
     const Tensor x = input_for(layer, 1), wanted = merged_output(layer, {{adapter, 0.8 * weight}}, x);
     EXPECT_LE(relative_error(layer.forward(x), wanted), 1e-5) << path;
   }
-  EXPECT_GT(merged, 20);
-  EXPECT_GT(base, 20);
+  EXPECT_EQ(merged, 15);  // of the 24 modules that the file has
+  EXPECT_EQ(base, 9);
   applier.clear();
 }
 
