@@ -60,6 +60,14 @@ test('of 10,000 cards only a few exist in the page, also far down', async () => 
   assert.ok((await networks().getByRole('listitem').count()) < 120)
 })
 
+test('another order is shown also where one has scrolled to', async () => {
+  await networks().getByRole('combobox', { name: 'Sort by' }).selectOption('size desc')
+  await networks().getByRole('button', { name: 'tiny-style', exact: true }).waitFor({ state: 'detached' })
+  await until('cards', async () => (await networks().getByRole('listitem').getByRole('button', { name: /^card-/ }).count()) > 3)
+  await networks().getByRole('combobox', { name: 'Sort by' }).selectOption('name asc')
+  await networks().getByRole('button', { name: 'tiny-style', exact: true }).waitFor()
+})
+
 test('a search finds one of them', async () => {
   await search().fill('card-07777')
   await networks().getByText('1 file', { exact: true }).waitFor()

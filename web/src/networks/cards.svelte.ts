@@ -14,24 +14,28 @@ export class CardList {
   scanning = $state(false)
   loaded = $state(false)
   error = $state<api.ApiError | null>(null)
-  private asked = new Set<number>()
-  private generation = 0
-
+  answers = $state(0) // to new questions: what is in view may have to be fetched
   kind = $state<Kind>('loras') // of the cards that are shown
+  private asked = new Set<number>()
+  private seen = [0] // pages in view
+  private generation = 0
   private asking: Kind = 'loras'
   private query: api.CardQuery = {}
 
-  // What was shown stays until the answer to the new question is there.
+  // What was shown stays until the answer is there. The same question again (the library has changed) is asked for what is in view.
   async ask(kind: Kind, query: api.CardQuery): Promise<void> {
+    const again = this.answers > 0 && kind === this.asking && JSON.stringify(query) === JSON.stringify(this.query)
     this.asking = kind
     this.query = query
     const generation = ++this.generation
-    this.asked = new Set([0])
-    await this.fetchPage(0, generation, true)
+    const pages = again ? this.seen : [0]
+    this.asked = new Set(pages)
+    await Promise.all(pages.map((page) => this.fetchPage(page, generation, !again)))
   }
 
   see(first: number, end: number): void {
-    for (const page of pagesOf(first, end, kPageSize)) {
+    this.seen = pagesOf(first, Math.max(end, first + 1), kPageSize)
+    for (const page of this.seen) {
       if (this.asked.has(page)) continue
       this.asked.add(page)
       void this.fetchPage(page, this.generation, false)
@@ -42,20 +46,15 @@ export class CardList {
     return this.pages[Math.floor(index / kPageSize)]?.[index % kPageSize]
   }
 
-  replace(card: Card): void {
-    for (const page of Object.values(this.pages)) {
-      const index = page.findIndex((other) => other.name === card.name)
-      if (index >= 0) page[index] = card
-    }
-  }
-
   private async fetchPage(page: number, generation: number, fresh: boolean): Promise<void> {
     try {
       const answer = await api.cards(this.asking, { ...this.query, offset: page * kPageSize, limit: kPageSize })
       if (generation !== this.generation) return
       if (fresh) {
         this.pages = { [page]: answer.items }
+        this.asked = new Set([page])
         this.kind = this.asking
+        ++this.answers
       } else {
         this.pages[page] = answer.items
       }
