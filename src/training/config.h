@@ -73,7 +73,7 @@ struct TrainConfig {
   std::string slider_positive, slider_negative;  // more of what with multipliers above 0, and below: "old person", "young person"
   std::string slider_neutral;            // what the change is added to; "": the target
   std::vector<std::string> slider_preserve;  // put behind positive and negative in turn, so that the trait is told apart from them
-  double slider_strength = 4;            // the paper's eta: the authors' default
+  double slider_strength = 4;            // the paper's eta
   int denoising_steps = 8;               // of the whole way from noise to picture, on which a step stops somewhere
 
   // The pictures.
