@@ -1,5 +1,6 @@
 #include "bench.h"
 
+#include <ATen/Parallel.h>
 #include <chrono>
 
 #include "base/error.h"
@@ -11,6 +12,8 @@
 #include "lora/apply.h"
 #include "model/fresh_weights.h"
 #include "training.h"
+#include "workshop.h"
+#include "workshop/lora_table.h"
 
 namespace lorikeet {
 
@@ -60,7 +63,7 @@ fs::path bench_folder() {
 
 std::map<std::string, Tensor> halved(const std::map<std::string, Tensor>& tensors) {
   std::map<std::string, Tensor> result;
-  for (const auto& [name, tensor] : tensors) result[name] = tensor.to(torch::kFloat16);
+  for (const auto& [name, tensor] : tensors) result[name] = tensor.to(torch::kHalf);
   return result;
 }
 
@@ -82,8 +85,8 @@ fs::path full_size_checkpoint() {
 }
 
 // kohya's default targets: every linear of the attention and feed-forward blocks and the projections, U-Net and text encoder.
-fs::path full_size_lora(const LayerMap& layers, int number) {
-  const fs::path path = bench_folder() / ("rank32-" + std::to_string(number) + ".safetensors");
+fs::path full_size_lora(const LayerMap& layers, int number, int64_t rank = 32) {
+  const fs::path path = bench_folder() / ("rank" + std::to_string(rank) + "-" + std::to_string(number) + ".safetensors");
   if (fs::exists(path)) return path;
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, layer] : layers) {
@@ -94,9 +97,9 @@ fs::path full_size_lora(const LayerMap& layers, int number) {
     std::string key = (text ? "lora_te_" : "lora_unet_") + name.substr(name.find('.') + 1);
     std::replace(key.begin(), key.end(), '.', '_');
     const auto shape = layer->base_weight().sizes();
-    tensors[key + ".lora_down.weight"] = torch::randn({32, shape[1]}).mul(0.02).to(torch::kFloat16);
-    tensors[key + ".lora_up.weight"] = torch::randn({shape[0], 32}).mul(0.02).to(torch::kFloat16);
-    tensors[key + ".alpha"] = torch::tensor(16.0f).to(torch::kFloat16);
+    tensors[key + ".lora_down.weight"] = torch::randn({rank, shape[1]}).mul(0.02).to(torch::kHalf);
+    tensors[key + ".lora_up.weight"] = torch::randn({shape[0], rank}).mul(0.02).to(torch::kHalf);
+    tensors[key + ".alpha"] = torch::tensor(static_cast<float>(rank) / 2).to(torch::kHalf);
   }
   write_safetensors(path, tensors, {});
   return path;
@@ -110,12 +113,14 @@ class Bench {
     if (options_.threads > 0) torch::set_num_threads(options_.threads);
     library();
     if (options_.only.starts_with("library")) return rows_;
+    checkpoint_ = options_.checkpoint.empty() ? full_size_checkpoint() : options_.checkpoint;
+    workshop();
+    if (options_.only.starts_with("workshop")) return rows_;
     const Device device = plan_compute(options_.device, "auto").unet.device;
-    rates_["f32"] = matrix_rate(torch::kFloat32, device);
+    rates_["f32"] = matrix_rate(torch::kFloat, device);
     add("matrix rate f32 (libtorch)", rates_["f32"], "GFLOP/s");
     rates_["bf16"] = matrix_rate(torch::kBFloat16, device);
     add("matrix rate bf16 (libtorch)", rates_["bf16"], "GFLOP/s");
-    checkpoint_ = options_.checkpoint.empty() ? full_size_checkpoint() : options_.checkpoint;
     for (const char* precision : {"bf16", "f32"}) training(precision);
     for (const char* precision : {"bf16", "f32"}) networks(precision);
     return rows_;
@@ -154,7 +159,7 @@ class Bench {
       timed("VAE decode 512²", precision, work_.vae_512, 1, [&] { engine->vae("").decode(latent); });
     }
     const auto& text = *engine->text_encoders()[0];
-    const Tensor ids = torch::randint(0, 49000, {1, 77}, torch::TensorOptions().dtype(torch::kInt64)).to(device);
+    const Tensor ids = torch::randint(0, 49000, {1, 77}, torch::TensorOptions().dtype(torch::kLong)).to(device);
     timed("text encoder, 77 tokens,", "f32", work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
     if (wanted("LoRA load change un-merge merge and un-merge run-time overhead")) loras(*engine, precision);
     add("peak memory so far " + precision, static_cast<double>(peak_memory_mb()), "MB");
@@ -165,6 +170,15 @@ class Bench {
     if (!options_.only.empty() && !options_.only.starts_with("library")) return;
     measure_library(bench_folder() / "library", [&](const std::string& name, double value, const std::string& unit) { add(name, value, unit); });
 #endif
+  }
+
+  void workshop() {
+    if (!options_.only.empty() && !options_.only.starts_with("workshop")) return;
+    const OpenCheckpoint model = open_checkpoint(checkpoint_);
+    const WorkshopFiles files{checkpoint_, full_size_lora(model.layers, 0), full_size_lora(model.layers, 1), full_size_lora(model.layers, 0, 128)};
+    measure_workshop(
+        files, bench_folder() / "workshop", [&](const std::string& name) { return wanted(name); },
+        [&](const std::string& name, double value, const std::string& unit) { add(name, value, unit); });
   }
 
   // Before everything else, so that the memory is that of training alone.

@@ -1,6 +1,7 @@
 // GFLOP/s (or GB/s) of each kernel on the shapes of an SD1.5 step, beside libtorch's own operations in the same run.
 //   kernels_bench [word …]   only the lines that contain one of the words
 //   OMP_NUM_THREADS, LORIKEET_ISA: as in the program.
+#include <ATen/Parallel.h>
 #include <time.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/torch_autograd.h"
 #include "nn/kernels/isa.h"
 #include "nn/kernels/kernels.h"
 
@@ -206,7 +208,7 @@ int main(int argc, char** argv) {
   torch::NoGradGuard no_grad;
   prepare_process();
   std::printf("%s of %s, %d threads\n", to_string(isa()), to_string(machine_isa()), at::get_num_threads());
-  for (const Dtype dtype : {torch::kBFloat16, torch::kFloat32}) {
+  for (const Dtype dtype : {torch::kBFloat16, torch::kFloat}) {
     bench_attention(dtype, 2, 8, 4096, 4096, 40);
     bench_attention(dtype, 2, 8, 4096, 77, 40);
     bench_attention(dtype, 2, 8, 1024, 1024, 80);

@@ -48,7 +48,7 @@ struct Trainee {
   }
 
   void step(const UNetInput& input, const Tensor& noise) {
-    torch::mse_loss(unet->forward(input).to(torch::kFloat32), noise).backward();
+    torch::mse_loss(unet->forward(input).to(torch::kFloat), noise).backward();
     optimizer->step(1);
     for (NamedTensor& factor : factors.parameters) factor.tensor.mutable_grad().zero_();
   }

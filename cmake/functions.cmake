@@ -1,32 +1,39 @@
-# lorikeet_folder(NAME SOURCES … DEPENDS folders… LIBRARIES …): the static library of src/NAME.
-# Every folder shares base's precompiled torch header.
+# lorikeet_folder(NAME SOURCES … ALONE … DEPENDS folders… LIBRARIES …): the static library of src/NAME. ALONE: sources whose helpers have the
+# same names, because each does the same for another kind; they are not compiled together with others.
+# All targets of src/ share base's precompiled header, those of tests/ the one of base_test.
 function(lorikeet_folder folder)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;DEPENDS;LIBRARIES" ${ARGN})
   list(TRANSFORM ARG_DEPENDS PREPEND lorikeet_)
-  add_library(lorikeet_${folder} STATIC ${ARG_SOURCES})
+  add_library(lorikeet_${folder} STATIC ${ARG_SOURCES} ${ARG_ALONE})
+  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   target_include_directories(lorikeet_${folder} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(lorikeet_${folder} PUBLIC ${ARG_DEPENDS} PRIVATE ${ARG_LIBRARIES})
   if(folder STREQUAL base)
     target_include_directories(lorikeet_base SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
     target_link_libraries(lorikeet_base PUBLIC ${TORCH_LIBRARIES} Threads::Threads)
-    target_precompile_headers(lorikeet_base PRIVATE ${CMAKE_SOURCE_DIR}/src/base/torch.h)
+    target_precompile_headers(lorikeet_base PRIVATE ${CMAKE_SOURCE_DIR}/src/base/precompiled.h)
   else()
     target_precompile_headers(lorikeet_${folder} REUSE_FROM lorikeet_base)
   endif()
 endfunction()
 
-# lorikeet_test(NAME SOURCES … DEPENDS targets… LIBRARIES …): the GoogleTest binary of tests/NAME, which mirrors src/NAME.
+# lorikeet_test(NAME SOURCES … ALONE … DEPENDS targets… LIBRARIES …): the GoogleTest binary of tests/NAME, which mirrors src/NAME.
 # One CTest entry a binary: starting a libtorch program costs more than most tests.
 function(lorikeet_test folder)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
-  add_executable(${folder}_test ${ARG_SOURCES})
+  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;DEPENDS;LIBRARIES" ${ARGN})
+  add_executable(${folder}_test ${ARG_SOURCES} ${ARG_ALONE})
+  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   target_include_directories(${folder}_test PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(${folder}_test PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES} GTest::gtest_main)
   if(TARGET lorikeet_${folder})
     target_link_libraries(${folder}_test PRIVATE lorikeet_${folder})
   endif()
   target_compile_definitions(${folder}_test PRIVATE LORIKEET_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden" LORIKEET_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  target_precompile_headers(${folder}_test REUSE_FROM lorikeet_base)
+  if(folder STREQUAL base)
+    target_precompile_headers(base_test PRIVATE ${CMAKE_SOURCE_DIR}/src/base/precompiled.h <gtest/gtest.h>)
+  else()
+    target_precompile_headers(${folder}_test REUSE_FROM base_test)
+  endif()
   add_test(NAME ${folder} COMMAND ${folder}_test)
   set_tests_properties(${folder} PROPERTIES ENVIRONMENT "XDG_CACHE_HOME=${CMAKE_BINARY_DIR}/cache" TIMEOUT 600)
 endfunction()

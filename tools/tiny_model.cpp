@@ -25,7 +25,7 @@ ModelSpec tiny_spec() {
 // Half precision, as people's checkpoints are.
 std::map<std::string, Tensor> halved(const std::map<std::string, Tensor>& tensors) {
   std::map<std::string, Tensor> result;
-  for (const auto& [name, tensor] : tensors) result[name] = tensor.to(torch::kFloat16);
+  for (const auto& [name, tensor] : tensors) result[name] = tensor.to(torch::kHalf);
   return result;
 }
 

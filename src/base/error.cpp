@@ -20,6 +20,8 @@ Error::Error(ErrorKind kind, std::string message, std::string hint)
   compose();
 }
 
+void refuse(std::string message, std::string hint) { throw Error(ErrorKind::bad_input, std::move(message), std::move(hint)); }
+
 void Error::add_context(std::string line) {
   context_.push_back(std::move(line));
   compose();

@@ -35,6 +35,9 @@ class Error : public std::exception {
   std::vector<std::string> context_;
 };
 
+// Throws Error{bad_input}.
+[[noreturn]] void refuse(std::string message, std::string hint = {});
+
 // Runs `work`; an Error that passes through gains the line `context`.
 template <class Work>
 decltype(auto) with_context(std::string_view context, Work&& work) {

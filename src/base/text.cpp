@@ -134,6 +134,26 @@ std::string did_you_mean(std::string_view wanted, std::span<const std::string> n
   return near.empty() ? std::string{} : "did you mean " + join(near, ", ") + "?";
 }
 
+void append_utf8(std::string& to, uint32_t c) {
+  if (c < 0x80) {
+    to += static_cast<char>(c);
+  } else if (c < 0x800) {
+    to += static_cast<char>(0xC0 | c >> 6);
+    to += static_cast<char>(0x80 | (c & 0x3F));
+  } else if (c < 0x10000) {
+    to += static_cast<char>(0xE0 | c >> 12);
+    to += static_cast<char>(0x80 | (c >> 6 & 0x3F));
+    to += static_cast<char>(0x80 | (c & 0x3F));
+  } else {
+    to += static_cast<char>(0xF0 | (c >> 18 & 7));
+    to += static_cast<char>(0x80 | (c >> 12 & 0x3F));
+    to += static_cast<char>(0x80 | (c >> 6 & 0x3F));
+    to += static_cast<char>(0x80 | (c & 0x3F));
+  }
+}
+
+bool is_none(std::string_view text) { return text.empty() || lower(text) == "none"; }
+
 bool is_valid_utf8(std::string_view bytes) {
   for (size_t i = 0; i < bytes.size();) {
     const size_t length = utf8_length(bytes.substr(i));

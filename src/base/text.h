@@ -23,11 +23,15 @@ std::optional<int64_t> parse_int(std::string_view text);
 // The shortest decimal text that reads back as the same double, in Python's repr style without a trailing ".0" (7, 0.75).
 std::string format_number(double value);
 
+// "", "none" or "None": how A1111 says that nothing is chosen.
+bool is_none(std::string_view text);
 // Up to `most` of `names` nearest to `wanted` by edit distance (case-blind), best first; far ones are left out.
 std::vector<std::string> near_names(std::string_view wanted, std::span<const std::string> names, size_t most = 3);
 // "did you mean a, b?" or "" when nothing is near.
 std::string did_you_mean(std::string_view wanted, std::span<const std::string> names);
 
+// Appends the code point c, below 0x110000 (bits above are dropped).
+void append_utf8(std::string& to, uint32_t c);
 // Bytes that are no valid UTF-8 become U+FFFD.
 std::string valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes);

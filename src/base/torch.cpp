@@ -15,15 +15,15 @@ std::string to_string(torch::IntArrayRef shape) {
 
 std::string to_string(Dtype dtype) {
   switch (dtype) {
-    case torch::kFloat32: return "float32";
-    case torch::kFloat16: return "float16";
+    case torch::kFloat: return "float32";
+    case torch::kHalf: return "float16";
     case torch::kBFloat16: return "bfloat16";
-    case torch::kFloat64: return "float64";
-    case torch::kInt64: return "int64";
-    case torch::kInt32: return "int32";
-    case torch::kInt16: return "int16";
-    case torch::kInt8: return "int8";
-    case torch::kUInt8: return "uint8";
+    case torch::kDouble: return "float64";
+    case torch::kLong: return "int64";
+    case torch::kInt: return "int32";
+    case torch::kShort: return "int16";
+    case torch::kChar: return "int8";
+    case torch::kByte: return "uint8";
     case torch::kBool: return "bool";
     default: return c10::toString(dtype);
   }

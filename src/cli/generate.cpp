@@ -65,7 +65,7 @@ int run(const GenerateOptions& options, Output& output) {
   const double load_seconds = std::chrono::duration<double>(Clock::now() - began).count();
   if (!options.preview.empty())
     progress.preview_to(options.preview, [&](const Tensor& x0) {
-      const Tensor small = preview_image(engine.spec().latent, x0.slice(0, 0, 1).to(torch::kCPU, torch::kFloat32));
+      const Tensor small = preview_image(engine.spec().latent, x0.slice(0, 0, 1).to(torch::kCPU, torch::kFloat));
       return picture_of(resize(small, static_cast<int>(small.size(2)) * 8, static_cast<int>(small.size(1)) * 8, Resampling::nearest));
     });
   GenerateResult result = generate(engine, plan.request, progress);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -24,6 +25,17 @@ std::string folder_of_this_program() {
   const std::string_view whole(path, length > 0 ? static_cast<size_t>(length) : 0);
   return std::string(whole.substr(0, whole.rfind('/') + 1));
 }
+
+// Asks glibc (2.35 and later) to take its memory in pages of 2 MB where the kernel offers them to who asks ("madvise", Debian's setting): a
+// checkpoint's weights are then ready in half the time, because the kernel has 500 times fewer pages to hand out. It can only be asked for
+// from outside, before the program starts. A person's own setting stays.
+void ask_for_large_pages() {
+  const char* set = std::getenv("GLIBC_TUNABLES");
+  std::string tunables = set ? set : "";
+  if (tunables.find("glibc.malloc.hugetlb=") != std::string::npos) return;
+  tunables += (tunables.empty() ? "" : ":") + std::string("glibc.malloc.hugetlb=1");
+  setenv("GLIBC_TUNABLES", tunables.c_str(), 1);
+}
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -34,6 +46,7 @@ int main(int count, char** arguments) {
     const bool written = std::fwrite(text.answer.data(), 1, text.answer.size(), stdout) == text.answer.size();
     return written && std::fflush(stdout) == 0 ? 0 : 1;
   }
+  ask_for_large_pages();
   const std::string engine = folder_of_this_program() + "lorikeet-engine";
   execv(engine.c_str(), arguments);
   std::fprintf(stderr, "error: cannot start %s: %s\n  hint: it belongs beside this program; build or install Lorikeet again\n",

@@ -32,7 +32,7 @@ int extract_lora(const ExtractFlags& flags, Output& output) {
   options.ranks = flags.ranks.options();
   options.convolutions = !flags.no_conv;
   options.text_encoder = !flags.no_te;
-  options.dtype = dtype_of_word(flags.output.dtype).value_or(torch::kFloat16);
+  options.dtype = dtype_of_word(flags.output.dtype).value_or(torch::kHalf);
   TerminalProgress progress(output, output.terminal && !flags.verb.quiet);
   const MadeLora made = extract_file(base, tuned, options, flags.to, path, progress);
   progress.clear_line();

@@ -1,5 +1,6 @@
 #include "cli/lora_inputs.h"
 
+#include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>

@@ -60,7 +60,7 @@ Canvas make_canvas(Engine& engine, const Vae& vae, const Request& request) {
     if (only_masked) canvas.box = masked_box(mask, request.inpaint_full_res_padding, request.width, request.height);
     image = resize(crop(image, canvas.box), request.width, request.height);
     mask = resize(crop(mask, canvas.box), request.width, request.height);
-    if (request.inpainting_fill == InpaintingFill::fill) image = fill_masked(image, mask.gt(0).to(torch::kFloat32));
+    if (request.inpainting_fill == InpaintingFill::fill) image = fill_masked(image, mask.gt(0).to(torch::kFloat));
     canvas.repaint = latent_mask(mask, request.width, request.height);
   }
   if (request.resize_mode == ResizeMode::latent && !mask.defined()) {

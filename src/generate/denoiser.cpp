@@ -71,7 +71,7 @@ Tensor Denoiser::evaluate(const std::vector<Row>& rows, const Tensor& x, double 
       input.pooled = torch::stack(pooled).to(x.device());
       input.time_ids = time_ids(inputs_.size, count, x.device());
     }
-    const Tensor x0 = prediction.to_x0(stacked, engine_.unet().forward(input).to(torch::kFloat32), sigmas);
+    const Tensor x0 = prediction.to_x0(stacked, engine_.unet().forward(input).to(torch::kFloat), sigmas);
     for (int64_t k = 0; k < count; ++k) results[members[static_cast<size_t>(k)]] = x0[k];
   }
   return torch::stack(results);

@@ -1,5 +1,7 @@
 #include "generate/engine.h"
 
+#include <ATen/Parallel.h>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "io/hash.h"

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "base/error.h"
@@ -57,11 +56,6 @@ struct Call {
   std::vector<ResolvedPrompt> prompts, hr_prompts;
   std::optional<PlannedPass> first, second;  // second: with hires fix
 };
-
-int64_t random_seed() {
-  std::random_device device;
-  return static_cast<int64_t>(device());
-}
 
 Request completed(const Request& asked) {
   Request request = asked;

@@ -13,7 +13,7 @@ constexpr int64_t kLargestWhole = 128 * 128;           // latents that "automati
 // 1 in the middle, falling linearly towards the sides that have a neighbour. [size]
 Tensor ramp(int64_t size, int64_t overlap, bool before, bool behind) {
   Tensor weight = torch::ones({size});
-  const Tensor rise = (torch::arange(overlap, torch::kFloat32) + 0.5) / static_cast<double>(overlap);
+  const Tensor rise = (torch::arange(overlap, torch::kFloat) + 0.5) / static_cast<double>(overlap);
   if (before) weight.slice(0, 0, overlap).mul_(rise);
   if (behind) weight.slice(0, size - overlap, size).mul_(rise.flip(0));
   return weight;
@@ -77,7 +77,7 @@ Tensor decode_latent(const Vae& vae, const LatentFormat& format, const Tensor& l
 }
 
 Tensor preview_image(const LatentFormat& format, const Tensor& latent) {
-  const Tensor x = latent[0].detach().to(torch::kCPU, torch::kFloat32);  // [C, h, w]
+  const Tensor x = latent[0].detach().to(torch::kCPU, torch::kFloat);  // [C, h, w]
   Tensor image = torch::full({3, x.size(1), x.size(2)}, 0.5);
   for (int64_t c = 0; c < std::min<int64_t>(x.size(0), static_cast<int64_t>(format.preview_rgb.size())); ++c) {
     for (int64_t k = 0; k < 3; ++k) image[k] += x[c] * (0.5 * format.preview_rgb[static_cast<size_t>(c)][static_cast<size_t>(k)]);

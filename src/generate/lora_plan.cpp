@@ -15,8 +15,8 @@ bool works_at(const LoraTag& tag, int step, int steps) {
 // How much of each of `count` places along a side lies within the span. -> [count]
 Tensor covered(const SideSpan& span, int64_t count) {
   const auto size = static_cast<double>(count);
-  const Tensor place = torch::arange(count, torch::kFloat64);
-  return ((place + 1).clamp_max(span.to * size) - place.clamp_min(span.from * size)).clamp(0, 1).to(torch::kFloat32);
+  const Tensor place = torch::arange(count, torch::kDouble);
+  return ((place + 1).clamp_max(span.to * size) - place.clamp_min(span.from * size)).clamp(0, 1).to(torch::kFloat);
 }
 
 // Null: the whole picture.

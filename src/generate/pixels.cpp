@@ -26,7 +26,7 @@ Tensor blur_with(const Tensor& image, const std::vector<float>& kernel) {
 
 Tensor to_vae_range(const Tensor& image) { return image.mul(2).sub(1).unsqueeze(0); }
 
-Tensor from_vae_range(const Tensor& pixels) { return pixels.squeeze(0).to(torch::kFloat32).add(1).div(2).clamp(0, 1); }
+Tensor from_vae_range(const Tensor& pixels) { return pixels.squeeze(0).to(torch::kFloat).add(1).div(2).clamp(0, 1); }
 
 Tensor resize(const Tensor& image, int width_px, int height_px, ResizeMode mode) {
   if (mode == ResizeMode::stretch || mode == ResizeMode::latent) return resize(image, width_px, height_px);

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 #include <numeric>
-#include <random>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -19,11 +18,6 @@ namespace {
 constexpr std::string_view kSideNames[] = {"X", "Y", "Z"};
 // Eight pictures of 512²: what a batch holds on a GPU. On the CPU cells are made one by one, as a batch gains nothing there.
 constexpr int64_t kMostBatchPixels = int64_t{8} << 18;
-
-int64_t random_seed() {
-  std::random_device device;
-  return static_cast<int64_t>(device());
-}
 
 // The plot with no seed left open.
 PlotRequest with_fixed_seeds(PlotRequest plot) {

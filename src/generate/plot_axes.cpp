@@ -18,10 +18,6 @@ constexpr std::string_view kLora = "lora:";
 // Settings that say how many pictures there are and how they are stored, not what they show.
 constexpr std::string_view kNotOfThePicture[] = {"batch_size", "n_iter", "format", "quality", "allow_missing"};
 
-[[noreturn]] void refuse(std::string message, std::string hint = {}) {
-  throw Error(ErrorKind::bad_input, std::move(message), std::move(hint));
-}
-
 // "CFG scale" and "cfg-scale" are cfg_scale.
 std::string setting_name(std::string_view key) { return replace_all(replace_all(lower(key), "-", "_"), " ", "_"); }
 

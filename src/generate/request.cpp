@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <random>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -16,10 +17,6 @@ namespace lorikeet {
 namespace {
 constexpr int kMostSidePx = 8192;
 constexpr size_t kMostJpegTextBytes = 30000;  // as UTF-16 it must fit a 64 KB marker together with the settings
-
-[[noreturn]] void refuse(std::string message, std::string hint = {}) {
-  throw Error(ErrorKind::bad_input, std::move(message), std::move(hint));
-}
 
 std::vector<Choice> with_same_as_first(std::span<const Choice> choices) {
   std::vector<Choice> result{{"", "Use same"}};
@@ -68,6 +65,11 @@ void check_region_masks(const Request& r) {
   }
 }
 }  // namespace
+
+int64_t random_seed() {
+  std::random_device device;
+  return static_cast<int64_t>(device());
+}
 
 // In the order of the enums.
 std::span<const Choice> choices(Rng) {

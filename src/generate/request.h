@@ -199,6 +199,8 @@ void fields(V& v, R& r) {
 int batch_pictures(const Request& request);
 int64_t all_pictures(const Request& request);
 
+// What a seed of -1 stands for: any, 0 to 2³² - 1, as in A1111.
+int64_t random_seed();
 // Checks every range and what hangs together, and brings names to one spelling ("DPM++ 2M Karras" becomes sampler dpmpp_2m and
 // schedule karras; any case). Error{bad_input} names the setting, and says which value would do.
 void validate(Request& request);

@@ -6,10 +6,6 @@
 namespace lorikeet {
 
 namespace {
-[[noreturn]] void refuse(std::string message, std::string hint = {}) {
-  throw Error(ErrorKind::bad_input, std::move(message), std::move(hint));
-}
-
 constexpr size_t kMostShown = 80;  // characters of a bad value in an error
 
 [[noreturn]] void refuse_text(const Field& field, std::string_view text, const std::string& wanted) {

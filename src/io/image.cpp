@@ -9,8 +9,8 @@ namespace {
 
 Tensor planes(const Picture& picture) {
   const auto bytes =
-      torch::from_blob(const_cast<uint8_t*>(picture.pixels.data()), {picture.height_px, picture.width_px, picture.channels}, torch::kUInt8);
-  return bytes.permute({2, 0, 1}).to(torch::kFloat32).div(255).contiguous();
+      torch::from_blob(const_cast<uint8_t*>(picture.pixels.data()), {picture.height_px, picture.width_px, picture.channels}, torch::kByte);
+  return bytes.permute({2, 0, 1}).to(torch::kFloat).div(255).contiguous();
 }
 
 double cubic(double x) {  // Keys 1981 with a = -0.5, as Pillow
@@ -104,7 +104,7 @@ Tensor mask_of(const Picture& picture) {
 
 Picture picture_of(const Tensor& image) {
   const Tensor bytes =
-      image.detach().to(torch::kCPU, torch::kFloat32).mul(255).round().clamp(0, 255).to(torch::kUInt8).permute({1, 2, 0}).contiguous();
+      image.detach().to(torch::kCPU, torch::kFloat).mul(255).round().clamp(0, 255).to(torch::kByte).permute({1, 2, 0}).contiguous();
   Picture picture;
   picture.height_px = static_cast<int>(bytes.size(0));
   picture.width_px = static_cast<int>(bytes.size(1));

@@ -115,12 +115,10 @@ Exif exif_of(const jpeg_decompress_struct& info) {
   return {};
 }
 
-PictureText as_text(const Exif& exif) { return exif.user_comment.empty() ? PictureText{} : PictureText{{"parameters", exif.user_comment}}; }
-
 PictureText jpeg_text(std::span<const uint8_t> bytes) {
   JpegReading r{bytes};
   if (!begin_reading(r)) throw_damaged(PictureFormat::jpeg, r.failing.message);
-  return as_text(exif_of(r.info));
+  return text_of(exif_of(r.info));
 }
 
 // Whether the end marker is there. Inside of the pixels' data 0xFF is followed by 0 or by a restart marker (ITU-T T.81, B.1.1.5), so
@@ -162,7 +160,7 @@ PictureFile decode_jpeg(std::span<const uint8_t> bytes) {
   const Exif exif = exif_of(r.info);  // finishing frees the markers
   if (!read_rows(r)) throw_damaged(PictureFormat::jpeg, r.failing.message);
   apply_orientation(r.picture, exif.orientation);
-  return {std::move(r.picture), as_text(exif)};
+  return {std::move(r.picture), text_of(exif)};
 }
 
 struct JpegWriting {

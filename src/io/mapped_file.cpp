@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace lorikeet {
@@ -19,11 +20,6 @@ namespace {
   if (code == EACCES || code == EPERM) throw Error(ErrorKind::io, "no permission to read " + name, "change the file's owner or mode");
   throw Error(ErrorKind::io, "cannot open " + name + ": " + std::generic_category().message(code));
 }
-
-struct Descriptor {
-  int fd;
-  ~Descriptor() { ::close(fd); }
-};
 
 }  // namespace
 

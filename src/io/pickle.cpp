@@ -15,28 +15,15 @@ namespace {
 // A checkpoint has some 15 values a tensor; 2 million are room for 130 000 tensors, and bound the memory of a hostile file.
 constexpr size_t kMostNodes = 2'000'000, kMostOpcodes = 40'000'000;
 
-[[noreturn]] void fail(const std::string& message) {
+[[noreturn]] void bad_pickle(const std::string& message) {
   throw Error(ErrorKind::bad_input, "the pickle is damaged: " + message, "download the file again");
-}
-
-void append_utf8(std::string& out, uint32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-  } else if (c < 0x800) {
-    out += {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 63))};
-  } else if (c < 0x10000) {
-    out += {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 63)), static_cast<char>(0x80 | (c & 63))};
-  } else {
-    out += {static_cast<char>(0xF0 | (c >> 18 & 7)), static_cast<char>(0x80 | (c >> 12 & 63)), static_cast<char>(0x80 | (c >> 6 & 63)),
-            static_cast<char>(0x80 | (c & 63))};
-  }
 }
 
 uint32_t hex_at(std::string_view text, size_t at, size_t digits) {
   uint32_t value = 0;
   const std::string_view part = text.substr(std::min(at, text.size()), digits);
   const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value, 16);
-  if (part.size() != digits || error != std::errc() || end != part.data() + part.size()) fail("a wrong escape in a text");
+  if (part.size() != digits || error != std::errc() || end != part.data() + part.size()) bad_pickle("a wrong escape in a text");
   return value;
 }
 
@@ -58,7 +45,7 @@ std::string unescape(std::string_view text, bool literal) {
     }
     constexpr std::string_view kFrom = "nrt\\'\"", kTo = "\n\r\t\\'\"";
     const size_t known = kFrom.find(next);
-    if (known == kFrom.npos) fail("a wrong escape in a text");
+    if (known == kFrom.npos) bad_pickle("a wrong escape in a text");
     out += kTo[known];
     ++i;
   }
@@ -88,7 +75,7 @@ class Machine {
   // ---- the bytes
 
   std::string_view take_bytes(uint64_t count) {
-    if (count > bytes_.size() - at_) fail("it ends too early");
+    if (count > bytes_.size() - at_) bad_pickle("it ends too early");
     const std::string_view part = bytes_.substr(at_, count);
     at_ += count;
     return part;
@@ -101,7 +88,7 @@ class Machine {
   }
   std::string_view take_line() {
     const size_t end = bytes_.find('\n', at_);
-    if (end == bytes_.npos) fail("it ends too early");
+    if (end == bytes_.npos) bad_pickle("it ends too early");
     const std::string_view line = bytes_.substr(at_, end - at_);
     at_ = end + 1;
     return line;
@@ -124,7 +111,7 @@ class Machine {
 
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
   PickleRef top() const {
-    if (stack_.size() <= floor()) fail("its stack is empty");
+    if (stack_.size() <= floor()) bad_pickle("its stack is empty");
     return stack_.back();
   }
   PickleRef pop() {
@@ -133,13 +120,13 @@ class Machine {
     return ref;
   }
   std::vector<PickleRef> pop_many(size_t count) {
-    if (stack_.size() < floor() + count) fail("its stack is empty");
+    if (stack_.size() < floor() + count) bad_pickle("its stack is empty");
     std::vector<PickleRef> items(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
     stack_.resize(stack_.size() - count);
     return items;
   }
   std::vector<PickleRef> pop_to_mark() {
-    if (marks_.empty()) fail("a mark is missing");
+    if (marks_.empty()) bad_pickle("a mark is missing");
     auto items = pop_many(stack_.size() - marks_.back());
     marks_.pop_back();
     return items;
@@ -184,7 +171,7 @@ class Machine {
   bool real_line(std::string_view line) {
     double value = 0;
     const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
-    if (error != std::errc() || end != line.data() + line.size()) fail("a wrong number");
+    if (error != std::errc() || end != line.data() + line.size()) bad_pickle("a wrong number");
     return push({.kind = PickleKind::real, .real = value});
   }
 
@@ -207,7 +194,7 @@ class Machine {
 
   bool quoted_line(std::string_view line) {
     const bool quotes = line.size() >= 2 && line.front() == line.back() && (line.front() == '\'' || line.front() == '"');
-    if (!quotes) fail("a text without quotes");
+    if (!quotes) bad_pickle("a text without quotes");
     return push_text(pickle_.keep(unescape(line.substr(1, line.size() - 2), true)));
   }
 
@@ -245,8 +232,8 @@ class Machine {
   bool extend(PickleKind kind, std::vector<PickleRef> items) {
     PickleNode& target = pickle_.at(top());
     if (target.kind == PickleKind::call) return true;
-    if (target.kind != kind) fail("it adds to something that is no container");
-    if (kind == PickleKind::dict && items.size() % 2 != 0) fail("a key without a value");
+    if (target.kind != kind) bad_pickle("it adds to something that is no container");
+    if (kind == PickleKind::dict && items.size() % 2 != 0) bad_pickle("a key without a value");
     target.items.insert(target.items.end(), items.begin(), items.end());
     return true;
   }
@@ -264,7 +251,7 @@ class Machine {
       case 'g': return recall(line_index());
       case 'h': return recall(take<uint8_t>());
       case 'j': return recall(take<uint32_t>());
-      case 0x80: return take<uint8_t>() <= 5 || (fail("an unknown protocol"), false);
+      case 0x80: return take<uint8_t>() <= 5 || (bad_pickle("an unknown protocol"), false);
       case 0x95: take<uint64_t>(); return true;  // a frame is only a hint for reading ahead
       default: return false;
     }
@@ -272,7 +259,7 @@ class Machine {
 
   uint64_t line_index() {
     const auto index = parse_int(take_line());
-    if (!index || *index < 0) fail("a wrong memo index");
+    if (!index || *index < 0) bad_pickle("a wrong memo index");
     return static_cast<uint64_t>(*index);
   }
   bool memoise(uint64_t index) {
@@ -281,7 +268,7 @@ class Machine {
   }
   bool recall(uint64_t index) {
     const auto found = memo_.find(index);
-    if (found == memo_.end()) fail("it recalls what it has not stored");
+    if (found == memo_.end()) bad_pickle("it recalls what it has not stored");
     return push(found->second);
   }
 
@@ -311,7 +298,7 @@ class Machine {
   }
 
   bool global(std::string_view module, std::string_view name) {
-    if (module.size() + name.size() > 250) fail("a name of 250 letters");
+    if (module.size() + name.size() > 250) bad_pickle("a name of 250 letters");
     refuse_code(module, name);
     std::string spelled(module);
     spelled += ' ';
@@ -322,7 +309,7 @@ class Machine {
   bool stack_global() {
     const PickleNode& name = pickle_[pop()];
     const PickleNode& module = pickle_[pop()];
-    if (name.kind != PickleKind::text || module.kind != PickleKind::text) fail("a name that is no text");
+    if (name.kind != PickleKind::text || module.kind != PickleKind::text) bad_pickle("a name that is no text");
     return global(module.text, name.text);
   }
 
@@ -346,7 +333,7 @@ class Machine {
 
   bool object_from_mark() {
     auto items = pop_to_mark();
-    if (items.empty()) fail("an object without a class");
+    if (items.empty()) bad_pickle("an object without a class");
     const PickleRef callable = items.front();
     items.erase(items.begin());
     push({.kind = PickleKind::tuple, .items = std::move(items)});

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "io/atomic_file.h"
 #include "io/picture_codecs.h"
+#include "io/picture_text.h"
 
 namespace lorikeet {
 
@@ -66,6 +67,8 @@ void apply_orientation(PictureInfo& info, int exif_orientation) {
 }
 
 // EXIF 2.32, tag 0x0112: where the 0th row and 0th column of the stored picture belong.
+PictureText text_of(const Exif& exif) { return exif.user_comment.empty() ? PictureText{} : PictureText{{"parameters", exif.user_comment}}; }
+
 void apply_orientation(Picture& picture, int exif_orientation) {
   if (exif_orientation < 2 || exif_orientation > 8) return;
   const int w = picture.width_px, h = picture.height_px, channels = picture.channels;

@@ -8,6 +8,9 @@ namespace lorikeet {
 // Error{bad_input} for sizes that picture.h does not allow.
 void check_picture_size(int64_t width_px, int64_t height_px);
 [[noreturn]] void throw_damaged(PictureFormat format, const std::string& why);
+// The text of formats that have it in their EXIF block: {{"parameters", its UserComment}}, or nothing.
+PictureText text_of(const struct Exif& exif);
+
 void apply_orientation(Picture& picture, int exif_orientation);
 void apply_orientation(PictureInfo& info, int exif_orientation);
 

@@ -10,24 +10,6 @@ namespace {
 constexpr uint16_t kOrientation = 0x0112, kExifDirectory = 0x8769, kUserComment = 0x9286;
 constexpr uint16_t kShort = 3, kLong = 4, kUndefined = 7;  // TIFF field types
 
-void append_utf8(std::string& to, uint32_t c) {
-  if (c < 0x80) {
-    to += static_cast<char>(c);
-  } else if (c < 0x800) {
-    to += static_cast<char>(0xC0 | c >> 6);
-    to += static_cast<char>(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    to += static_cast<char>(0xE0 | c >> 12);
-    to += static_cast<char>(0x80 | (c >> 6 & 0x3F));
-    to += static_cast<char>(0x80 | (c & 0x3F));
-  } else {
-    to += static_cast<char>(0xF0 | c >> 18);
-    to += static_cast<char>(0x80 | (c >> 12 & 0x3F));
-    to += static_cast<char>(0x80 | (c >> 6 & 0x3F));
-    to += static_cast<char>(0x80 | (c & 0x3F));
-  }
-}
-
 // The code points of text that is valid UTF-8.
 std::vector<uint32_t> code_points(std::string_view valid) {
   std::vector<uint32_t> points;

@@ -16,16 +16,16 @@ namespace {
 constexpr uint64_t kMostHeaderBytes = 100'000'000;  // the reference reader's limit
 constexpr const char* kDamaged = "the file is damaged; download it again";
 
-[[noreturn]] void fail(const std::string& message, const std::string& hint = kDamaged) { throw Error(ErrorKind::bad_input, message, hint); }
+[[noreturn]] void bad_safetensors(const std::string& message, const std::string& hint = kDamaged) { throw Error(ErrorKind::bad_input, message, hint); }
 
 // `bytes`: the file's first 8, or more.
 uint64_t header_bytes(std::string_view bytes, uint64_t file_size) {
-  if (bytes.size() < 8) fail("the file is too short for safetensors: " + std::to_string(bytes.size()) + " bytes");
+  if (bytes.size() < 8) bad_safetensors("the file is too short for safetensors: " + std::to_string(bytes.size()) + " bytes");
   uint64_t length = 0;
   std::memcpy(&length, bytes.data(), 8);
-  if (length > kMostHeaderBytes) fail("the header's length is given as " + std::to_string(length) + " bytes, more than any real file has");
+  if (length > kMostHeaderBytes) bad_safetensors("the header's length is given as " + std::to_string(length) + " bytes, more than any real file has");
   if (length > file_size - 8) {
-    fail("the file ends within its header: " + std::to_string(length - (file_size - 8)) + " bytes are missing",
+    bad_safetensors("the file ends within its header: " + std::to_string(length - (file_size - 8)) + " bytes are missing",
          "the file is truncated; download it again");
   }
   return length;
@@ -58,13 +58,13 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
   bool key(string_t& key) override {
     if (depth_ == 1) {
-      if (!names_.insert(key).second) fail("the header names \"" + key + "\" twice");
+      if (!names_.insert(key).second) bad_safetensors("the header names \"" + key + "\" twice");
       key_ = key;
       return true;
     }
     field_ = key;
     if (in_metadata()) {
-      if (metadata.contains(key)) fail("__metadata__ names \"" + key + "\" twice");
+      if (metadata.contains(key)) bad_safetensors("__metadata__ names \"" + key + "\" twice");
     } else {
       check_field();
     }
@@ -94,7 +94,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       tensor.offsets.push_back(value);
     } else {
       if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) || tensor.shape->size() >= 64) {
-        fail("the shape of tensor \"" + key_ + "\" is out of range");
+        bad_safetensors("the shape of tensor \"" + key_ + "\" is out of range");
       }
       tensor.shape->push_back(static_cast<int64_t>(value));
     }
@@ -106,32 +106,32 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(number_float_t, const string_t&) override { return unexpected("a number that is no whole one"); }
   bool binary(binary_t&) override { return unexpected("binary data"); }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) override {
-    fail("the header is not valid JSON (byte " + std::to_string(position) + ")");
+    bad_safetensors("the header is not valid JSON (byte " + std::to_string(position) + ")");
   }
 
  private:
   bool in_metadata() const { return key_ == "__metadata__"; }
 
   bool unexpected(const std::string& what) const {
-    if (depth_ == 0) fail("the header is " + what + " where an object is wanted");
-    if (depth_ == 1) fail("the header's entry \"" + key_ + "\" is " + what + " where an object is wanted");
-    if (in_metadata()) fail("the metadata \"" + field_ + "\" is or holds " + what + " where a text is wanted");
-    fail("\"" + field_ + "\" of tensor \"" + key_ + "\" is or holds " + what + ", which it must not");
+    if (depth_ == 0) bad_safetensors("the header is " + what + " where an object is wanted");
+    if (depth_ == 1) bad_safetensors("the header's entry \"" + key_ + "\" is " + what + " where an object is wanted");
+    if (in_metadata()) bad_safetensors("the metadata \"" + field_ + "\" is or holds " + what + " where a text is wanted");
+    bad_safetensors("\"" + field_ + "\" of tensor \"" + key_ + "\" is or holds " + what + ", which it must not");
   }
 
   void check_field() const {
     const Described& tensor = tensors.back();
     const bool seen = field_ == "dtype" ? !tensor.dtype.empty() : field_ == "shape" ? tensor.shape.has_value() : tensor.has_offsets;
     if (field_ != "dtype" && field_ != "shape" && field_ != "data_offsets") {
-      fail("tensor \"" + key_ + "\" has the unknown field \"" + field_ + "\"");
+      bad_safetensors("tensor \"" + key_ + "\" has the unknown field \"" + field_ + "\"");
     }
-    if (seen) fail("tensor \"" + key_ + "\" has \"" + field_ + "\" twice");
+    if (seen) bad_safetensors("tensor \"" + key_ + "\" has \"" + field_ + "\" twice");
   }
 
   static void check_complete(const Described& tensor) {
-    if (tensor.dtype.empty()) fail("tensor \"" + tensor.name + "\" has no dtype");
-    if (!tensor.shape) fail("tensor \"" + tensor.name + "\" has no shape");
-    if (tensor.offsets.size() != 2) fail("tensor \"" + tensor.name + "\" has no pair of data_offsets");
+    if (tensor.dtype.empty()) bad_safetensors("tensor \"" + tensor.name + "\" has no dtype");
+    if (!tensor.shape) bad_safetensors("tensor \"" + tensor.name + "\" has no shape");
+    if (tensor.offsets.size() != 2) bad_safetensors("tensor \"" + tensor.name + "\" has no pair of data_offsets");
   }
 
   int depth_ = 0;
@@ -153,12 +153,12 @@ void check_size(const Described& tensor, const StoredDtype& stored) {
   const auto numel = checked_numel(*tensor.shape);
   int64_t bytes = 0;
   if (!numel || __builtin_mul_overflow(*numel, stored.size, &bytes)) {
-    fail("the shape of tensor \"" + tensor.name + "\" is impossible: " + to_string(*tensor.shape));
+    bad_safetensors("the shape of tensor \"" + tensor.name + "\" is impossible: " + to_string(*tensor.shape));
   }
-  if (tensor.offsets[0] > tensor.offsets[1]) fail("the data_offsets of tensor \"" + tensor.name + "\" are reversed");
+  if (tensor.offsets[0] > tensor.offsets[1]) bad_safetensors("the data_offsets of tensor \"" + tensor.name + "\" are reversed");
   const uint64_t have = tensor.offsets[1] - tensor.offsets[0];
   if (have != static_cast<uint64_t>(bytes)) {
-    fail("tensor \"" + tensor.name + "\" of shape " + to_string(*tensor.shape) + " in " + tensor.dtype + " needs " + std::to_string(bytes) +
+    bad_safetensors("tensor \"" + tensor.name + "\" of shape " + to_string(*tensor.shape) + " in " + tensor.dtype + " needs " + std::to_string(bytes) +
          " bytes, its data_offsets span " + std::to_string(have));
   }
 }
@@ -170,15 +170,15 @@ void check_layout(const std::vector<Described>& tensors, uint64_t data_size) {
   std::ranges::sort(order, {}, [](const Described* t) { return std::pair(t->offsets[0], t->offsets[1]); });
   uint64_t end = 0;
   for (const Described* tensor : order) {
-    if (tensor->offsets[0] < end) fail("tensor \"" + tensor->name + "\" overlaps another one");
+    if (tensor->offsets[0] < end) bad_safetensors("tensor \"" + tensor->name + "\" overlaps another one");
     if (tensor->offsets[0] > end)
-      fail("there is a gap of " + std::to_string(tensor->offsets[0] - end) + " bytes before tensor \"" + tensor->name + "\"");
+      bad_safetensors("there is a gap of " + std::to_string(tensor->offsets[0] - end) + " bytes before tensor \"" + tensor->name + "\"");
     end = tensor->offsets[1];
   }
   if (end > data_size) {
-    fail("the file ends too early: " + std::to_string(end - data_size) + " bytes are missing", "the file is truncated; download it again");
+    bad_safetensors("the file ends too early: " + std::to_string(end - data_size) + " bytes are missing", "the file is truncated; download it again");
   }
-  if (end < data_size) fail(std::to_string(data_size - end) + " bytes follow the last tensor, which belong to nothing");
+  if (end < data_size) bad_safetensors(std::to_string(data_size - end) + " bytes follow the last tensor, which belong to nothing");
 }
 
 TensorEntry make_entry(const std::shared_ptr<const MappedFile>& file, const char* data, const StoredDtype& stored, Shape shape) {

@@ -36,7 +36,7 @@ Table make_e5m2_table() {
 
 Tensor look_up(const Tensor& bytes, const Table& table) {
   const Tensor from = bytes.contiguous();
-  Tensor to = torch::empty(from.sizes(), torch::kFloat16);
+  Tensor to = torch::empty(from.sizes(), torch::kHalf);
   const auto* source = from.data_ptr<uint8_t>();
   auto* target = to.data_ptr<c10::Half>();
   for (int64_t i = 0, n = from.numel(); i < n; ++i) target[i] = table[source[i]];
@@ -54,8 +54,8 @@ Tensor e5m2_to_half(const Tensor& t) {
 }
 
 Tensor to_bool(const Tensor& t) { return t.ne(0); }  // a byte other than 0 and 1 is no bool in C++
-Tensor from_u16(const Tensor& t) { return t.to(torch::kInt64).bitwise_and(int64_t{0xFFFF}); }
-Tensor from_u32(const Tensor& t) { return t.to(torch::kInt64).bitwise_and(int64_t{0xFFFFFFFF}); }
+Tensor from_u16(const Tensor& t) { return t.to(torch::kLong).bitwise_and(int64_t{0xFFFF}); }
+Tensor from_u32(const Tensor& t) { return t.to(torch::kLong).bitwise_and(int64_t{0xFFFFFFFF}); }
 Tensor from_u64(const Tensor& t) {
   if (t.numel() > 0 && t.lt(0).any().item<bool>()) {
     throw Error(ErrorKind::unsupported, "a U64 tensor holds a number above 9223372036854775807");
@@ -63,23 +63,23 @@ Tensor from_u64(const Tensor& t) {
   return t;
 }
 
-constexpr auto kByte = torch::kUInt8;
+constexpr auto kByte = torch::kByte;
 const std::array<StoredDtype, 15> kStoredDtypes{{
     {"BOOL", 1, torch::kBool, kByte, to_bool},
     {"U8", 1, kByte, kByte, nullptr},
-    {"I8", 1, torch::kInt8, torch::kInt8, nullptr},
-    {"F8_E5M2", 1, torch::kFloat16, kByte, e5m2_to_half},
-    {"F8_E4M3", 1, torch::kFloat16, kByte, e4m3_to_half},
-    {"I16", 2, torch::kInt16, torch::kInt16, nullptr},
-    {"U16", 2, torch::kInt64, torch::kInt16, from_u16},
-    {"F16", 2, torch::kFloat16, torch::kFloat16, nullptr},
+    {"I8", 1, torch::kChar, torch::kChar, nullptr},
+    {"F8_E5M2", 1, torch::kHalf, kByte, e5m2_to_half},
+    {"F8_E4M3", 1, torch::kHalf, kByte, e4m3_to_half},
+    {"I16", 2, torch::kShort, torch::kShort, nullptr},
+    {"U16", 2, torch::kLong, torch::kShort, from_u16},
+    {"F16", 2, torch::kHalf, torch::kHalf, nullptr},
     {"BF16", 2, torch::kBFloat16, torch::kBFloat16, nullptr},
-    {"I32", 4, torch::kInt32, torch::kInt32, nullptr},
-    {"U32", 4, torch::kInt64, torch::kInt32, from_u32},
-    {"F32", 4, torch::kFloat32, torch::kFloat32, nullptr},
-    {"F64", 8, torch::kFloat64, torch::kFloat64, nullptr},
-    {"I64", 8, torch::kInt64, torch::kInt64, nullptr},
-    {"U64", 8, torch::kInt64, torch::kInt64, from_u64},
+    {"I32", 4, torch::kInt, torch::kInt, nullptr},
+    {"U32", 4, torch::kLong, torch::kInt, from_u32},
+    {"F32", 4, torch::kFloat, torch::kFloat, nullptr},
+    {"F64", 8, torch::kDouble, torch::kDouble, nullptr},
+    {"I64", 8, torch::kLong, torch::kLong, nullptr},
+    {"U64", 8, torch::kLong, torch::kLong, from_u64},
 }};
 
 }  // namespace

@@ -10,19 +10,13 @@
 #include <set>
 #include <system_error>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "io/formats.h"
 
 namespace lorikeet {
 namespace {
-
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 // Less than `size` bytes when the file ends before.
 std::string read_bytes(int fd, uint64_t offset, size_t size) {

@@ -13,8 +13,6 @@ namespace {
 // The first pickle: protocol 2, LONG1 of 10 bytes, 0x1950a86a20f9469cfc6c (torch/serialization.py, MAGIC_NUMBER).
 constexpr std::string_view kMagic = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::bad_input, message, "the file is damaged; download it again"); }
-
 struct Place {
   size_t begin;
   uint64_t size;  // bytes
@@ -35,18 +33,18 @@ std::map<std::string_view, uint64_t> element_sizes(const Pickle& pickle) {
 
 std::map<std::string, Place> find_storages(std::string_view bytes, size_t at, const Pickle& keys,
                                            const std::map<std::string_view, uint64_t>& sizes) {
-  if (keys.root().kind != PickleKind::list) fail("the list of storages is missing");
+  if (keys.root().kind != PickleKind::list) bad_torch_file("the list of storages is missing");
   std::map<std::string, Place> places;
   for (const PickleRef ref : keys.root().items) {
     const std::string_view key = keys[ref].text;
     const auto size = sizes.find(key);
-    if (keys[ref].kind != PickleKind::text || size == sizes.end()) fail("the list of storages names one that no tensor uses");
+    if (keys[ref].kind != PickleKind::text || size == sizes.end()) bad_torch_file("the list of storages names one that no tensor uses");
     uint64_t count = 0;
-    if (bytes.size() - at < 8) fail("the file is truncated: the storage " + valid_utf8(key) + " is missing");
+    if (bytes.size() - at < 8) bad_torch_file("the file is truncated: the storage " + valid_utf8(key) + " is missing");
     std::memcpy(&count, bytes.data() + at, 8);
     at += 8;
-    if (count > (bytes.size() - at) / size->second) fail("the file is truncated within the storage " + valid_utf8(key));
-    if (!places.emplace(key, Place{at, count * size->second}).second) fail("the storage " + valid_utf8(key) + " occurs twice");
+    if (count > (bytes.size() - at) / size->second) bad_torch_file("the file is truncated within the storage " + valid_utf8(key));
+    if (!places.emplace(key, Place{at, count * size->second}).second) bad_torch_file("the storage " + valid_utf8(key) + " occurs twice");
     at += count * size->second;
   }
   return places;
@@ -82,7 +80,7 @@ std::shared_ptr<const TensorFile> parse_torch_legacy(std::shared_ptr<const Mappe
   const auto places = find_storages(bytes, at, keys, element_sizes(object));
   const auto find = [&](const StorageId& id) -> TorchStorage {
     const auto found = places.find(std::string(id.key));
-    if (found == places.end()) fail("the storage " + valid_utf8(id.key) + " is missing");
+    if (found == places.end()) bad_torch_file("the storage " + valid_utf8(id.key) + " is missing");
     const Place place = found->second;
     return {place.size, [file, place] { return OwnedBytes{file, file->bytes().substr(place.begin, place.size)}; }};
   };

@@ -9,9 +9,10 @@
 #include "io/stored_dtype.h"
 
 namespace lorikeet {
-namespace {
 
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::bad_input, message, "the file is damaged; download it again"); }
+void bad_torch_file(const std::string& message) { throw Error(ErrorKind::bad_input, message, "the file is damaged; download it again"); }
+
+namespace {
 
 struct TorchDtype {
   std::string_view storage, dtype, stored;  // torch's storage class and dtype, safetensors' word
@@ -39,14 +40,14 @@ std::string_view last_word(std::string_view global) { return global.substr(globa
 
 uint64_t count_of(const Pickle& pickle, PickleRef ref) {
   const PickleNode& node = pickle[ref];
-  if (node.kind != PickleKind::integer || node.integer < 0) fail("a size or offset in the pickle is not a whole number from 0 on");
+  if (node.kind != PickleKind::integer || node.integer < 0) bad_torch_file("a size or offset in the pickle is not a whole number from 0 on");
   return static_cast<uint64_t>(node.integer);
 }
 
 Shape sizes_of(const Pickle& pickle, PickleRef ref) {
   const PickleNode& node = pickle[ref];
-  if (node.kind != PickleKind::tuple && node.kind != PickleKind::list) fail("a shape in the pickle is no tuple");
-  if (node.items.size() > 64) fail("a tensor has more than 64 dimensions");
+  if (node.kind != PickleKind::tuple && node.kind != PickleKind::list) bad_torch_file("a shape in the pickle is no tuple");
+  if (node.items.size() > 64) bad_torch_file("a tensor has more than 64 dimensions");
   Shape shape;
   for (const PickleRef item : node.items) shape.push_back(static_cast<int64_t>(count_of(pickle, item)));
   return shape;
@@ -61,9 +62,9 @@ struct TensorPlan {
 
 // storage, offset, size, stride, …: the common beginning of the arguments of torch._utils._rebuild_tensor and its successors.
 TensorPlan plan_tensor(const Pickle& pickle, const std::vector<PickleRef>& arguments, bool has_dtype) {
-  if (arguments.size() < (has_dtype ? 7U : 4U)) fail("a tensor in the pickle lacks its storage, offset, size or stride");
+  if (arguments.size() < (has_dtype ? 7U : 4U)) bad_torch_file("a tensor in the pickle lacks its storage, offset, size or stride");
   const PickleNode& storage = pickle[arguments[0]];
-  if (storage.kind != PickleKind::persistent) fail("a tensor in the pickle has no storage");
+  if (storage.kind != PickleKind::persistent) bad_torch_file("a tensor in the pickle has no storage");
   TensorPlan plan{read_storage_id(pickle, storage), nullptr, count_of(pickle, arguments[1]), sizes_of(pickle, arguments[2]),
                   sizes_of(pickle, arguments[3])};
   plan.dtype = plan.storage.dtype;
@@ -73,7 +74,7 @@ TensorPlan plan_tensor(const Pickle& pickle, const std::vector<PickleRef>& argum
     if (row == kTorchDtypes.end()) throw Error(ErrorKind::unsupported, "a tensor has the unknown dtype " + valid_utf8(word));
     plan.dtype = find_stored_dtype(row->stored);
   }
-  if (plan.dtype == nullptr) fail("a tensor in the pickle has no dtype");
+  if (plan.dtype == nullptr) bad_torch_file("a tensor in the pickle has no dtype");
   return plan;
 }
 
@@ -103,19 +104,19 @@ TensorEntry make_entry(TensorPlan plan, const std::function<TorchStorage(const S
   TorchStorage storage = find(id);
   const auto element = static_cast<uint64_t>(plan.dtype->size);
   const uint64_t unit = id.element_size();
-  if (id.count > storage.size / unit) fail("the storage " + valid_utf8(id.key) + " is shorter than the pickle says");
+  if (id.count > storage.size / unit) bad_torch_file("the storage " + valid_utf8(id.key) + " is shorter than the pickle says");
   if (id.view_begin > id.count || id.view_count > id.count - id.view_begin)
-    fail("a part of the storage " + valid_utf8(id.key) + " is out of range");
+    bad_torch_file("a part of the storage " + valid_utf8(id.key) + " is out of range");
   const uint64_t available = id.view_count * unit / element;  // in elements of the tensor
   const auto extent = checked_extent(plan.shape, plan.strides);
-  if (!extent) fail("the shape " + to_string(plan.shape) + " or its strides are impossible");
+  if (!extent) bad_torch_file("the shape " + to_string(plan.shape) + " or its strides are impossible");
   if (plan.offset > available || static_cast<uint64_t>(*extent) > available - plan.offset) {
-    fail("a tensor of shape " + to_string(plan.shape) + " reaches beyond its storage of " + std::to_string(available) + " elements");
+    bad_torch_file("a tensor of shape " + to_string(plan.shape) + " reaches beyond its storage of " + std::to_string(available) + " elements");
   }
   // Strides of 0 let few bytes pose as a huge tensor: expanded tensors are real, but small.
   const auto numel = static_cast<uint64_t>(*checked_numel(plan.shape));
   if (numel > available && numel > (1U << 24))
-    fail("a tensor of shape " + to_string(plan.shape) + " repeats a storage of " + std::to_string(available) + " elements");
+    bad_torch_file("a tensor of shape " + to_string(plan.shape) + " repeats a storage of " + std::to_string(available) + " elements");
   const uint64_t begin = id.view_begin * unit + plan.offset * element;
   auto view = [bytes = std::move(storage.bytes), begin, plan] {
     const OwnedBytes all = bytes();
@@ -208,7 +209,7 @@ class Collector {
   }
 
   void walk(const PickleNode& node, const std::string& prefix, int depth) {
-    if (depth > 64) fail("the pickle nests deeper than 64 levels");
+    if (depth > 64) bad_torch_file("the pickle nests deeper than 64 levels");
     const size_t step = node.kind == PickleKind::dict ? 2 : 1;
     for (size_t i = 0; i + step <= node.items.size(); i += step) {
       const std::string key = step == 2 ? key_text(pickle_[node.items[i]]) : std::to_string(i);
@@ -233,7 +234,7 @@ class Collector {
     if (node.kind == PickleKind::none) return;
     if (const auto text = scalar_text(node)) {
       count(text->size());
-      if (!out_.metadata.emplace(name, *text).second) fail("two entries are named \"" + name + "\"");
+      if (!out_.metadata.emplace(name, *text).second) bad_torch_file("two entries are named \"" + name + "\"");
       return;
     }
     auto plan = with_context("in tensor " + name, [&] { return find_tensor(pickle_, node); });
@@ -242,7 +243,7 @@ class Collector {
       return;
     }
     auto entry = with_context("in tensor " + name, [&] { return make_entry(std::move(*plan), find_); });
-    if (!out_.tensors.emplace(name, std::move(entry)).second) fail("two tensors are named \"" + name + "\"");
+    if (!out_.tensors.emplace(name, std::move(entry)).second) bad_torch_file("two tensors are named \"" + name + "\"");
   }
 
   const Pickle& pickle_;
@@ -272,7 +273,7 @@ StorageId read_storage_id(const Pickle& pickle, const PickleNode& persistent) {
   result.view_count = result.count;
   if (id.items.size() >= 6 && pickle[id.items[5]].kind == PickleKind::tuple) {
     const auto& view = pickle[id.items[5]].items;  // key of the view, offset, size
-    if (view.size() != 3) fail("a part of a storage is described by " + std::to_string(view.size()) + " values, not 3");
+    if (view.size() != 3) bad_torch_file("a part of a storage is described by " + std::to_string(view.size()) + " values, not 3");
     result.view_begin = count_of(pickle, view[1]);
     result.view_count = count_of(pickle, view[2]);
   }

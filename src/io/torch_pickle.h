@@ -12,6 +12,9 @@
 
 namespace lorikeet {
 
+// Error{bad_input} with this message, for files that are damaged.
+[[noreturn]] void bad_torch_file(const std::string& message);
+
 // The raw bytes of a storage, little-endian elements without a header.
 struct TorchStorage {
   uint64_t size;                      // bytes

@@ -30,9 +30,7 @@ Exif exif_of(std::span<const uint8_t> bytes) {
   return WebPMuxGetChunk(mux.get(), "EXIF", &chunk) == WEBP_MUX_OK ? read_exif({chunk.bytes, chunk.size}) : Exif{};
 }
 
-PictureText as_text(const Exif& exif) { return exif.user_comment.empty() ? PictureText{} : PictureText{{"parameters", exif.user_comment}}; }
-
-PictureText webp_text(std::span<const uint8_t> bytes) { return as_text(exif_of(bytes)); }
+PictureText webp_text(std::span<const uint8_t> bytes) { return text_of(exif_of(bytes)); }
 
 WebPBitstreamFeatures features_of(std::span<const uint8_t> bytes) {
   WebPBitstreamFeatures features{};
@@ -60,7 +58,7 @@ PictureFile decode_webp(std::span<const uint8_t> bytes) {
   if (!decode(bytes.data(), bytes.size(), picture.pixels.data(), picture.pixels.size(), stride))
     throw_damaged(PictureFormat::webp, "its pixels cannot be read");
   apply_orientation(picture, exif.orientation);
-  return {std::move(picture), as_text(exif)};
+  return {std::move(picture), text_of(exif)};
 }
 
 Picture as_rgb(const Picture& gray) {

@@ -11,21 +11,21 @@
 namespace lorikeet {
 namespace {
 
-constexpr const char* kDownload = "the file is damaged or truncated; download it again";
+constexpr const char* kDamagedZip = "the file is damaged or truncated; download it again";
 
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorKind::bad_input, message, kDownload); }
+[[noreturn]] void bad_zip(const std::string& message) { throw Error(ErrorKind::bad_input, message, kDamagedZip); }
 
 template <class Integer>
 Integer get(std::string_view bytes, size_t at) {
   if (at > bytes.size() || bytes.size() - at < sizeof(Integer))
-    fail("the zip archive is damaged: a record lies beyond the end of the file");
+    bad_zip("the zip archive is damaged: a record lies beyond the end of the file");
   Integer value;
   std::memcpy(&value, bytes.data() + at, sizeof(Integer));
   return value;
 }
 
 std::string_view slice(std::string_view bytes, uint64_t at, uint64_t size) {
-  if (at > bytes.size() || bytes.size() - at < size) fail("the zip archive is damaged: an entry lies beyond the end of the file");
+  if (at > bytes.size() || bytes.size() - at < size) bad_zip("the zip archive is damaged: an entry lies beyond the end of the file");
   return bytes.substr(at, size);
 }
 
@@ -42,7 +42,7 @@ size_t find_end_record(std::string_view bytes) {
       if (starts_with(bytes.substr(at), "PK\x05\x06") && at + kRecord + get<uint16_t>(bytes, at + 20) <= bytes.size()) return at;
     }
   }
-  fail("the file is truncated: it is a zip archive without the directory at its end");
+  bad_zip("the file is truncated: it is a zip archive without the directory at its end");
 }
 
 Directory find_directory(std::string_view bytes) {
@@ -51,7 +51,7 @@ Directory find_directory(std::string_view bytes) {
   const bool wide = directory.begin == 0xFFFFFFFF || directory.entries == 0xFFFF || get<uint32_t>(bytes, end + 12) == 0xFFFFFFFF;
   if (!wide || end < 20 || !starts_with(bytes.substr(end - 20), "PK\x06\x07")) return directory;
   const uint64_t record = get<uint64_t>(bytes, end - 20 + 8);
-  if (slice(bytes, record, 56).substr(0, 4) != "PK\x06\x06") fail("the zip archive is damaged: its 64-bit directory record is missing");
+  if (slice(bytes, record, 56).substr(0, 4) != "PK\x06\x06") bad_zip("the zip archive is damaged: its 64-bit directory record is missing");
   return {get<uint64_t>(bytes, record + 48), get<uint64_t>(bytes, record + 32)};
 }
 
@@ -92,9 +92,9 @@ std::shared_ptr<const std::string> inflate_entry(const ZipEntry& entry) {
     out += out_before - stream.avail_out;
   }
   inflateEnd(&stream);
-  if (status != Z_STREAM_END || out != entry.size) fail("an entry of the zip archive cannot be unpacked");
+  if (status != Z_STREAM_END || out != entry.size) bad_zip("an entry of the zip archive cannot be unpacked");
   const uLong crc = crc32_z(0, reinterpret_cast<const Bytef*>(bytes->data()), bytes->size());
-  if (crc != entry.crc) fail("an entry of the zip archive has a wrong checksum");
+  if (crc != entry.crc) bad_zip("an entry of the zip archive has a wrong checksum");
   return bytes;
 }
 
@@ -122,7 +122,7 @@ void ZipArchive::read_directory() {
 size_t ZipArchive::read_directory_entry(size_t at) {
   const std::string_view bytes = file_->bytes();
   constexpr size_t kRecord = 46, kLocalRecord = 30;
-  if (slice(bytes, at, kRecord).substr(0, 4) != "PK\x01\x02") fail("the zip archive is damaged: its directory has a wrong entry");
+  if (slice(bytes, at, kRecord).substr(0, 4) != "PK\x01\x02") bad_zip("the zip archive is damaged: its directory has a wrong entry");
   const auto flags = get<uint16_t>(bytes, at + 8), method = get<uint16_t>(bytes, at + 10);
   const auto crc = get<uint32_t>(bytes, at + 16);
   const size_t name_size = get<uint16_t>(bytes, at + 28), extra_size = get<uint16_t>(bytes, at + 30),
@@ -135,11 +135,11 @@ size_t ZipArchive::read_directory_entry(size_t at) {
   if (method != 0 && method != 8) {
     throw Error(ErrorKind::unsupported, "the zip archive is packed with method " + std::to_string(method), "repack it without compression");
   }
-  if (slice(bytes, extent.header, kLocalRecord).substr(0, 4) != "PK\x03\x04") fail("the zip archive is damaged: an entry has no header");
+  if (slice(bytes, extent.header, kLocalRecord).substr(0, 4) != "PK\x03\x04") bad_zip("the zip archive is damaged: an entry has no header");
   const uint64_t begin = extent.header + kLocalRecord + get<uint16_t>(bytes, extent.header + 26) + get<uint16_t>(bytes, extent.header + 28);
-  if (method == 0 && extent.size != extent.packed) fail("the zip archive is damaged: a stored entry has two sizes");
+  if (method == 0 && extent.size != extent.packed) bad_zip("the zip archive is damaged: a stored entry has two sizes");
   const ZipEntry entry{slice(bytes, begin, extent.packed), extent.size, crc, method == 8};
-  if (!entries_.emplace(name, entry).second) fail("the zip archive has two entries named " + valid_utf8(name));
+  if (!entries_.emplace(name, entry).second) bad_zip("the zip archive has two entries named " + valid_utf8(name));
   return at + kRecord + name_size + extra_size + comment_size;
 }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "io/formats.h"
 #include "io/hash.h"
@@ -26,13 +27,6 @@ void lower_priority() {
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19);
   ::syscall(SYS_ioprio_set, kWhoProcess, 0, kIdleClass);
 }
-
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 size_t read_piece(int fd, std::string& piece, const fs::path& path) {
   size_t have = 0;

@@ -43,51 +43,51 @@ void take(const json& object, const char* key, std::vector<std::string>& into) {
 
 // --- reading an edit: what is of another type is an error
 
-[[noreturn]] void refuse(const std::string& key, std::string_view wanted) {
+[[noreturn]] void refuse_key(const std::string& key, std::string_view wanted) {
   throw Error(ErrorKind::bad_input, key + " must be " + std::string(wanted));
 }
 
 void read(const std::string& key, const json& value, std::optional<std::string>& into) {
-  if (!value.is_string() && !value.is_null()) refuse(key, "a text");
+  if (!value.is_string() && !value.is_null()) refuse_key(key, "a text");
   into = value.is_null() ? std::string() : value.get<std::string>();
 }
 
 void read(const std::string& key, const json& value, std::optional<bool>& into) {
-  if (!value.is_boolean()) refuse(key, "true or false");
+  if (!value.is_boolean()) refuse_key(key, "true or false");
   into = value.get<bool>();
 }
 
 void read(const std::string& key, const json& value, std::optional<double>& into) {
-  if (!value.is_number() && !value.is_null()) refuse(key, "a number or null");
+  if (!value.is_number() && !value.is_null()) refuse_key(key, "a number or null");
   into = value.is_null() ? 0 : value.get<double>();
 }
 
 void read(const std::string& key, const json& value, std::optional<int>& into) {
   const bool fits = value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() <= 5;
-  if (!fits && !value.is_null()) refuse(key, "a whole number from 0 (none) to 5, or null");
+  if (!fits && !value.is_null()) refuse_key(key, "a whole number from 0 (none) to 5, or null");
   into = value.is_null() ? 0 : value.get<int>();
 }
 
 void read(const std::string& key, const json& value, std::optional<std::vector<std::string>>& into) {
   into.emplace();
   if (value.is_null()) return;
-  if (!value.is_array()) refuse(key, "a list of texts");
+  if (!value.is_array()) refuse_key(key, "a list of texts");
   for (const json& word : value) {
-    if (!word.is_string()) refuse(key, "a list of texts");
+    if (!word.is_string()) refuse_key(key, "a list of texts");
     into->push_back(word.get<std::string>());
   }
 }
 
 int64_t whole_number(const std::string& key, const std::string& text) {
   const auto number = parse_int(text);
-  if (!number) refuse(key, "a whole number");
+  if (!number) refuse_key(key, "a whole number");
   return *number;
 }
 
 bool yes_or_no(const std::string& key, const std::string& text) {
   if (text == "true" || text == "1") return true;
   if (text == "false" || text == "0" || text.empty()) return false;
-  refuse(key, "true or false");
+  refuse_key(key, "true or false");
 }
 
 LibrarySort sort_of(const std::string& text) {
@@ -97,7 +97,7 @@ LibrarySort sort_of(const std::string& text) {
     if (list[i].name == text) return static_cast<LibrarySort>(i);
     names.emplace_back(list[i].name);
   }
-  refuse("sort", "one of " + join(names, ", "));
+  refuse_key("sort", "one of " + join(names, ", "));
 }
 
 }  // namespace
@@ -271,7 +271,7 @@ LibraryQuery query_from_parameters(ModelKind kind, const std::map<std::string, s
     else if (key == "order" && (value == "asc" || value == "desc"))
       query.descending = value == "desc";
     else if (key == "order")
-      refuse(key, "asc or desc");
+      refuse_key(key, "asc or desc");
     else if (key == "offset")
       query.offset = whole_number(key, value);
     else if (key == "limit")

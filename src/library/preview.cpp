@@ -15,13 +15,13 @@ namespace fs = std::filesystem;
 namespace lorikeet {
 namespace {
 
-constexpr std::uintmax_t kMostBytes = std::uintmax_t{64} << 20;
+constexpr std::uintmax_t kMostPictureBytes = std::uintmax_t{64} << 20;
 
 std::span<const uint8_t> as_bytes(std::string_view text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
 
 std::optional<std::string> read_picture_file(const fs::path& path) {
   std::error_code code;
-  if (path.empty() || !fs::is_regular_file(path, code) || fs::file_size(path, code) > kMostBytes) return std::nullopt;
+  if (path.empty() || !fs::is_regular_file(path, code) || fs::file_size(path, code) > kMostPictureBytes) return std::nullopt;
   std::ifstream in(path, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(in), {}};
   return picture_media_type(bytes).empty() ? std::nullopt : std::optional(std::move(bytes));

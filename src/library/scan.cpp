@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace lorikeet {
 namespace {
 
-constexpr ModelKind kKinds[] = {ModelKind::lora, ModelKind::checkpoint, ModelKind::embedding, ModelKind::vae};
+constexpr ModelKind kScanOrder[] = {ModelKind::lora, ModelKind::checkpoint, ModelKind::embedding, ModelKind::vae};
 
 struct Times {
   int64_t size = 0, changed_ns = 0, born_s = 0;
@@ -105,7 +105,7 @@ Difference compare(const ScanJob& job, std::vector<std::string>& faults) {
   std::unordered_map<std::string, IndexRow> rows;
   for (IndexRow& row : job.index.rows()) rows.emplace(key_of(row.kind, row.path), std::move(row));
   FolderCache folders;
-  for (const ModelKind kind : kKinds) {
+  for (const ModelKind kind : kScanOrder) {
     for (NamedFile& file : name_files(job.folders.list(kind, &faults))) {
       if (job.stop) return {};
       const auto times = times_of(file.file.path);
@@ -176,7 +176,7 @@ class Readers {
 
 // "/home/me/models/Lora/styles cannot be read" -> "Lora/styles cannot be read".
 std::string without_places(const ModelFolders& folders, std::string text) {
-  for (const ModelKind kind : kKinds)
+  for (const ModelKind kind : kScanOrder)
     for (const fs::path& place : folders.places(kind)) text = replace_all(std::move(text), place.string(), place.filename().string());
   return valid_utf8(text);
 }

@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uintmax_t kMostBytes = std::uintmax_t{4} << 20;  // Civitai's answers have some 100 kB
+constexpr std::uintmax_t kMostSidecarBytes = std::uintmax_t{4} << 20;  // Civitai's answers have some 100 kB
 
 std::string text_at(const json& object, const char* key) {
   if (!object.is_object()) return {};
@@ -103,7 +103,7 @@ void read_manager(const json& entry, Sidecar& sidecar) {
 std::string read_text(const fs::path& path) {
   std::error_code code;
   if (!fs::is_regular_file(path, code)) throw Error(ErrorKind::bad_input, "it is no file");
-  if (fs::file_size(path, code) > kMostBytes) throw Error(ErrorKind::bad_input, "it is too large");
+  if (fs::file_size(path, code) > kMostSidecarBytes) throw Error(ErrorKind::bad_input, "it is too large");
   std::ifstream in(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(in), {}};
   if (!in && !in.eof()) throw Error(ErrorKind::io, "the disk or the system refuses");

@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;  // the keys keep their order
 
 constexpr size_t kMostText = size_t{64} << 10;
-constexpr int kMostDepth = 64;
+constexpr int kMostNesting = 64;
 
 void check_text(std::string_view what, std::string_view text) {
   if (text.size() > kMostText) throw Error(ErrorKind::bad_input, std::string(what) + " is longer than 64 KiB");
@@ -46,7 +46,7 @@ Json read_existing(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const auto limit = [](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMostDepth) throw Error(ErrorKind::bad_input, "the JSON nests too deep");
+    if (depth > kMostNesting) throw Error(ErrorKind::bad_input, "the JSON nests too deep");
     return true;
   };
   Json card = Json::parse(text, limit, false);

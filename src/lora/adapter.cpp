@@ -22,7 +22,7 @@ Tensor TensorGroup::peek(std::string_view name) const {
 Tensor TensorGroup::consume(std::string_view name) {
   const auto found = std::ranges::find(tensors_, name, &NamedTensor::name);
   if (found == tensors_.end()) return {};
-  Tensor tensor = found->tensor.to(torch::kFloat32).contiguous();
+  Tensor tensor = found->tensor.to(torch::kFloat).contiguous();
   tensors_.erase(found);
   // One NaN or infinity makes the sum one too; finite sums of finite weights stay far from the limit.
   if (!std::isfinite(tensor.sum().item<float>()))

@@ -22,7 +22,7 @@ Tensor weight_merged_by_rows(const Tensor& base, const LoraTerms& terms, Dtype d
   const Tensor from = base.flatten(1);
   const Tensor to = result.view({base.size(0), -1});
   const int64_t columns = from.size(1), step = std::max<int64_t>(16, kCachedNumbers / std::max<int64_t>(columns, 1));
-  const Tensor scratch = torch::empty({std::min(step, base.size(0)), columns}, torch::kFloat32);
+  const Tensor scratch = torch::empty({std::min(step, base.size(0)), columns}, torch::kFloat);
   for (int64_t first = 0; first < base.size(0); first += step) {
     const int64_t count = std::min(step, base.size(0) - first);
     Tensor rows = scratch.narrow(0, 0, count);
@@ -37,7 +37,7 @@ Tensor merged_weight(const Layer& layer, const LoraTerms& terms, Dtype dtype) {
   const Tensor& base = layer.base_weight();
   if (base.dim() >= 2 && std::ranges::all_of(terms, [](const LoraTerm& term) { return term.adapter->merges_rows(); }))
     return weight_merged_by_rows(base, terms, dtype);
-  Tensor weight = base.to(torch::kFloat32, false, true).contiguous();
+  Tensor weight = base.to(torch::kFloat, false, true).contiguous();
   for (const LoraTerm& term : terms) term.adapter->merge_into(weight, term.multiplier);
   return weight.to(dtype);
 }
@@ -61,7 +61,7 @@ MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype
   bool bias_changed = false;
   for (const LoraTerm& term : terms) {
     if (!term.adapter->changes_bias()) continue;
-    if (!bias_changed && merged.bias.defined()) merged.bias = merged.bias.to(torch::kFloat32);
+    if (!bias_changed && merged.bias.defined()) merged.bias = merged.bias.to(torch::kFloat);
     merged.bias = term.adapter->merge_bias(merged.bias, term.multiplier);
     bias_changed = true;
   }
@@ -109,7 +109,7 @@ void LoraApplier::change(std::vector<Layer*> layers) {
       if (wanted.merged) {
         // Norms and biases stay float32; a matrix is needed in the compute dtype only.
         const bool matrix = layer.base_weight().dim() >= 2;
-        MergedLayer merged = merged_layer(layer, wanted.rows.front(), matrix ? layer.compute().dtype : torch::kFloat32);
+        MergedLayer merged = merged_layer(layer, wanted.rows.front(), matrix ? layer.compute().dtype : torch::kFloat);
         layer.set_merged(std::move(merged.weight), std::move(merged.bias));
         return;
       }

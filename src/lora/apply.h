@@ -66,7 +66,7 @@ using LoraTerms = std::vector<LoraTerm>;
 struct MergedLayer {
   Tensor weight, bias;
 };
-MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype = torch::kFloat32);
+MergedLayer merged_layer(const Layer& layer, const LoraTerms& terms, Dtype dtype = torch::kFloat);
 
 // What one model's layers have on them at the moment, and how that is changed. Only layers whose terms differ from what they have are
 // touched. One applier a model; not for several threads at once.

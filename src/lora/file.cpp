@@ -110,7 +110,7 @@ std::vector<NamedTensor> LoraFile::read(const std::string& module) const {
   for (const PeftConfig& config : configs_) {
     if (has_alpha || rank == 0 || !config.covers(module)) continue;
     if (const auto alpha = config.alpha(module, rank)) {
-      tensors.push_back({"alpha", torch::tensor(*alpha, torch::kFloat32)});
+      tensors.push_back({"alpha", torch::tensor(*alpha, torch::kFloat)});
       has_alpha = true;
     }
   }

@@ -39,10 +39,10 @@ Work dense_difference(const Layer& layer, const LoraTerms& terms, size_t shares)
   const Compute& compute = layer.compute();
   const MergedLayer merged = merged_layer(layer, terms);
   Work work{nullptr, {}, {}, std::vector<float>(shares, 0), std::vector<Region>(shares)};
-  work.weight = (merged.weight - layer.base_weight().to(torch::kFloat32)).to(compute.device, compute.dtype);
+  work.weight = (merged.weight - layer.base_weight().to(torch::kFloat)).to(compute.device, compute.dtype);
   if (merged.bias.defined()) {
     const Tensor& bias = layer.base_bias();
-    work.bias = (bias.defined() ? merged.bias - bias.to(torch::kFloat32) : merged.bias).to(compute.device, compute.dtype);
+    work.bias = (bias.defined() ? merged.bias - bias.to(torch::kFloat) : merged.bias).to(compute.device, compute.dtype);
   }
   return work;
 }
@@ -134,7 +134,7 @@ void add_work(Tensor& y, const Work& work, const Layer& layer, const Tensor& x) 
   const int64_t batch = x.size(0);
   const Rows rows = rows_of(work, batch);
   if (rows.index.empty()) return;
-  const Tensor multipliers = all_one(rows.multipliers) ? Tensor() : torch::tensor(rows.multipliers, torch::kFloat32);
+  const Tensor multipliers = all_one(rows.multipliers) ? Tensor() : torch::tensor(rows.multipliers, torch::kFloat);
   const auto count = static_cast<int64_t>(rows.index.size());
   if (count == batch) {
     const Tensor added = inside(apply(work, layer, x, multipliers), rows.regions);
@@ -142,7 +142,7 @@ void add_work(Tensor& y, const Work& work, const Layer& layer, const Tensor& x) 
     return;
   }
   const bool together = rows.index.back() - rows.index.front() + 1 == count;
-  const Tensor index = together ? Tensor() : torch::tensor(rows.index, torch::kInt64).to(x.device());
+  const Tensor index = together ? Tensor() : torch::tensor(rows.index, torch::kLong).to(x.device());
   const Tensor chosen = together ? x.narrow(0, rows.index.front(), count) : x.index_select(0, index);
   const Tensor added = inside(apply(work, layer, chosen, multipliers), rows.regions);
   if (!y.defined()) {

@@ -132,7 +132,7 @@ void write_fresh_checkpoint(const std::filesystem::path& path, const ModelSpec& 
   UNet(spec.unet, weights / "unet");
   Vae(spec.vae, weights / "vae");
   std::map<std::string, Tensor> file = single_file_weights(fresh.made(), spec);
-  for (auto& [name, tensor] : file) tensor = tensor.to(torch::kFloat16);
+  for (auto& [name, tensor] : file) tensor = tensor.to(torch::kHalf);
   write_safetensors(path, file, {{"lorikeet.config", config_text(spec)}});
 }
 

@@ -28,14 +28,14 @@ Device choose_device(const std::string& wanted) {
 
 Dtype choose_dtype(const std::string& wanted, const Device& device) {
   if (wanted == "auto") {
-    if (device.is_cuda()) return torch::kFloat16;
-    return cpu_has_fast_bfloat16() ? torch::kBFloat16 : torch::kFloat32;
+    if (device.is_cuda()) return torch::kHalf;
+    return cpu_has_fast_bfloat16() ? torch::kBFloat16 : torch::kFloat;
   }
-  if (wanted == "f32") return torch::kFloat32;
+  if (wanted == "f32") return torch::kFloat;
   if (wanted == "bf16") return torch::kBFloat16;
   if (wanted == "f16") {
     if (device.is_cpu()) throw Error(ErrorKind::unsupported, "float16 is not for the CPU", "use --precision bf16 or f32");
-    return torch::kFloat16;
+    return torch::kHalf;
   }
   throw Error(ErrorKind::bad_input, "'" + wanted + "' is no precision", "choose auto, f32, bf16 or f16");
 }
@@ -45,9 +45,9 @@ Dtype choose_dtype(const std::string& wanted, const Device& device) {
 ComputePlan plan_compute(const std::string& device, const std::string& precision) {
   const Device where = choose_device(device);
   const Dtype dtype = choose_dtype(precision, where);
-  const bool half = dtype == torch::kFloat16;
+  const bool half = dtype == torch::kHalf;
   // The autoencoders overflow in float16 (SDXL's for certain), and the text encoders cost nothing.
-  return {.text = {where, torch::kFloat32}, .unet = {where, dtype}, .vae = {where, half ? torch::kFloat32 : dtype}};
+  return {.text = {where, torch::kFloat}, .unet = {where, dtype}, .vae = {where, half ? torch::kFloat : dtype}};
 }
 
 namespace {
@@ -60,7 +60,7 @@ std::string probed_prediction(const Networks& networks) {
   const Tensor x = torch::full({1, config.in_channels, 8, 8}, 0.5, device);
   const Tensor context = torch::zeros({1, 2, config.context}, device);
   const Tensor timestep = torch::full({1}, 999.0, device);
-  const Tensor out = networks.unet->forward({x, timestep, context, {}, {}}).to(torch::kFloat32);
+  const Tensor out = networks.unet->forward({x, timestep, context, {}, {}}).to(torch::kFloat);
   return (out - x.slice(1, 0, out.size(1))).mean().item<double>() < -1 ? "v" : "epsilon";
 }
 

@@ -86,7 +86,7 @@ Tensor UNet::time_embedding(const UNetInput& input) const {
   Tensor time = (*p.time2)(lorikeet::silu((*p.time1)(sinusoid)));
   if (p.added1) {
     const Tensor ids = timestep_embedding(input.time_ids.flatten(), config_.time_id_width).view({input.x.size(0), -1});
-    const Tensor added = torch::cat({input.pooled.to(torch::kFloat32), ids}, 1).to(compute_.dtype);
+    const Tensor added = torch::cat({input.pooled.to(torch::kFloat), ids}, 1).to(compute_.dtype);
     time = time + (*p.added2)(lorikeet::silu((*p.added1)(added)));
   }
   return lorikeet::silu(time);

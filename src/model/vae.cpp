@@ -120,7 +120,7 @@ VaeEncoding Vae::encode(const Tensor& pixels) const {
     if (level.resize) h = downsample(*level.resize, h);
   }
   h = (*p.quant)((*p.encoder_out)(p.encoder_norm->forward_silu((*p.encoder_middle)(h))));
-  const auto halves = h.to(torch::kFloat32).chunk(2, 1);
+  const auto halves = h.to(torch::kFloat).chunk(2, 1);
   return {halves[0].contiguous(), halves[1].clamp(-30, 20).contiguous()};
 }
 
@@ -132,7 +132,7 @@ Tensor Vae::decode(const Tensor& latent) const {
     for (const auto& resnet : level.resnets) h = resnet(h);
     if (level.resize) h = (*level.resize)(upsample_nearest(h, 2 * h.size(2), 2 * h.size(3)));
   }
-  return (*p.decoder_out)(p.decoder_norm->forward_silu(h)).to(torch::kFloat32).contiguous();
+  return (*p.decoder_out)(p.decoder_norm->forward_silu(h)).to(torch::kFloat).contiguous();
 }
 
 }  // namespace lorikeet

@@ -69,8 +69,8 @@ Tensor from_tokens(const Tensor& tokens, int64_t height, int64_t width) {
 Tensor timestep_embedding(const Tensor& t, int64_t width) {
   const int64_t half = width / 2;
   const Tensor frequencies =
-      torch::exp(torch::arange(half, t.options().dtype(torch::kFloat32)) * (-std::log(10000.0) / static_cast<double>(half)));
-  const Tensor angles = t.to(torch::kFloat32).unsqueeze(1) * frequencies.unsqueeze(0);
+      torch::exp(torch::arange(half, t.options().dtype(torch::kFloat)) * (-std::log(10000.0) / static_cast<double>(half)));
+  const Tensor angles = t.to(torch::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
   return torch::cat({angles.cos(), angles.sin()}, 1);
 }
 

@@ -1,6 +1,7 @@
 #include "nn/gradients.h"
 
 #include "base/error.h"
+#include "base/torch_autograd.h"
 #include "nn/kernels/kernels.h"
 
 namespace lorikeet {
@@ -133,7 +134,7 @@ struct ConcatNode : Function<ConcatNode> {
 }  // namespace
 
 bool kernels_take(const Tensor& x) {
-  return x.device().is_cpu() && (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kBFloat16);
+  return x.device().is_cpu() && (x.scalar_type() == torch::kFloat || x.scalar_type() == torch::kBFloat16);
 }
 
 bool wants_gradients(at::TensorList tensors) {

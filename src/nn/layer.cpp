@@ -3,6 +3,7 @@
 #include "nn/layer.h"
 
 #include "base/error.h"
+#include "base/torch_autograd.h"
 #include "nn/functional.h"
 #include "nn/gradients.h"
 #include "nn/kernels/kernels.h"
@@ -20,7 +21,7 @@ namespace {
 bool is_norm(LayerOp op) { return op == LayerOp::group_norm || op == LayerOp::layer_norm; }
 
 bool has_kernels(const Compute& compute) {
-  return compute.device.is_cpu() && (compute.dtype == torch::kFloat32 || compute.dtype == torch::kBFloat16);
+  return compute.device.is_cpu() && (compute.dtype == torch::kFloat || compute.dtype == torch::kBFloat16);
 }
 
 Tensor converted(const Tensor& tensor, const Compute& compute, Dtype dtype) {
@@ -84,7 +85,7 @@ void Layer::prepare(const Tensor& weight, const Tensor& bias) {
   } else {
     // An embedding table stays as it is stored: few of its rows are ever read.
     const Dtype dtype = geometry_.op == LayerOp::embedding               ? weight.scalar_type()
-                        : has_kernels(compute_) && is_norm(geometry_.op) ? torch::kFloat32
+                        : has_kernels(compute_) && is_norm(geometry_.op) ? torch::kFloat
                                                                          : compute_.dtype;
     prepared->weight = converted(weight, compute_, dtype);
     prepared->bias = converted(bias, compute_, dtype);
@@ -136,7 +137,7 @@ LiveWeight Layer::effective() const {
                 "a live weight of " + to_string(live.weight.sizes()) + " for " + path_ + ", whose weight is " + to_string(weight_.sizes()));
   }
   // The norms compute in float32; an embedding's rows are converted, not its table.
-  const Dtype dtype = is_norm(geometry_.op)                ? torch::kFloat32
+  const Dtype dtype = is_norm(geometry_.op)                ? torch::kFloat
                       : geometry_.op == LayerOp::embedding ? live.weight.scalar_type()
                                                            : compute_.dtype;
   return {converted(live.weight, compute_, dtype), converted(live.bias, compute_, dtype)};

@@ -20,7 +20,7 @@ class Layer;
 // Where and how the arithmetic is done: device, and the dtype of activations and prepared weights.
 struct Compute {
   Device device = torch::kCPU;
-  Dtype dtype = torch::kFloat32;
+  Dtype dtype = torch::kFloat;
 };
 
 enum class LayerOp { linear, conv2d, group_norm, layer_norm, embedding };

@@ -1,6 +1,7 @@
 #include "nn/recompute.h"
 
 #include "base/error.h"
+#include "base/torch_autograd.h"
 #include "nn/gradients.h"
 
 namespace lorikeet {

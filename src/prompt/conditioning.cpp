@@ -16,7 +16,7 @@ int64_t end_place(const PromptChunk& chunk) { return std::find(chunk.ids.begin()
 
 // ids: [B, 77] for an encoder that fills chunks with `padding` behind the end token.
 Tensor id_tensor(std::span<const PromptChunk> chunks, int64_t padding) {
-  Tensor ids = torch::empty({static_cast<int64_t>(chunks.size()), kChunkSize}, torch::kInt64);
+  Tensor ids = torch::empty({static_cast<int64_t>(chunks.size()), kChunkSize}, torch::kLong);
   auto* row = ids.data_ptr<int64_t>();
   for (const PromptChunk& chunk : chunks) {
     const auto end = end_place(chunk);
@@ -28,7 +28,7 @@ Tensor id_tensor(std::span<const PromptChunk> chunks, int64_t padding) {
 Tensor end_tensor(std::span<const PromptChunk> chunks) {
   std::vector<int64_t> ends;
   for (const PromptChunk& chunk : chunks) ends.push_back(end_place(chunk));
-  return torch::tensor(ends, torch::kInt64);
+  return torch::tensor(ends, torch::kLong);
 }
 
 // embedded: [B, 77, D], written to.
@@ -44,7 +44,7 @@ void put_embeddings(Tensor& embedded, std::span<const PromptChunk> chunks) {
 // Multiplies each place of z and gives it back the mean that it had. z: [77, D].
 Tensor emphasise(const Tensor& z, const std::vector<double>& multipliers) {
   if (std::all_of(multipliers.begin(), multipliers.end(), [](double m) { return m == 1; })) return z;
-  const Tensor factors = torch::tensor(multipliers, torch::kFloat64).to(z.options()).unsqueeze(1);
+  const Tensor factors = torch::tensor(multipliers, torch::kDouble).to(z.options()).unsqueeze(1);
   const Tensor weighted = z * factors;
   return weighted * (z.mean() / weighted.mean());
 }
@@ -97,9 +97,9 @@ Tensor PromptEncoder::encode_emphasised(const ClipTextModel& encoder, const std:
   for (size_t begin = 0; begin < chunks.size(); begin += kChunksAtOnce) {
     const auto some = std::span(chunks).subspan(begin, std::min(kChunksAtOnce, chunks.size() - begin));
     const ClipOutput output = encode_chunks(encoder, some, options_.clip_skip, options_.device);
-    const Tensor hidden = output.hidden.to(torch::kFloat32);
+    const Tensor hidden = output.hidden.to(torch::kFloat);
     for (size_t i = 0; i < some.size(); ++i) contexts.push_back(emphasise(hidden[static_cast<int64_t>(i)], some[i].multipliers));
-    if (begin == 0) pooled = output.pooled[0].to(torch::kFloat32);
+    if (begin == 0) pooled = output.pooled[0].to(torch::kFloat);
   }
   return torch::cat(contexts);
 }

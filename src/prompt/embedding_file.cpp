@@ -24,7 +24,7 @@ using TensorMap = std::map<std::string, Tensor>;
 Tensor as_vectors(const Tensor& tensor, const std::string& name) {
   if (!tensor.is_floating_point())
     fail("\"" + name + "\" holds " + to_string(tensor.scalar_type()) + " numbers, an embedding has floating-point vectors");
-  const Tensor vectors = tensor.detach().to(torch::kFloat32);
+  const Tensor vectors = tensor.detach().to(torch::kFloat);
   const Tensor rows = vectors.dim() == 1 ? vectors.unsqueeze(0) : vectors;
   if (rows.dim() != 2 || rows.size(0) < 1 || rows.size(1) < 1)
     fail("\"" + name + "\" has the shape " + to_string(tensor.sizes()) + ", an embedding has [vectors, width]");

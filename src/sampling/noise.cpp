@@ -1,5 +1,6 @@
 #include "sampling/noise.h"
 
+#include <ATen/TensorIndexing.h>
 #include <algorithm>
 #include <cmath>
 

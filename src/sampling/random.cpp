@@ -13,7 +13,7 @@ namespace {
 class TorchCpuStream : public RandomStream {
  public:
   explicit TorchCpuStream(uint64_t seed) : generator_(at::detail::createCPUGenerator(seed)) {}
-  Tensor normal(const Shape& shape) override { return torch::randn(shape, generator_, torch::kFloat32); }
+  Tensor normal(const Shape& shape) override { return torch::randn(shape, generator_, torch::kFloat); }
 
  private:
   at::Generator generator_;
@@ -28,7 +28,7 @@ class PhiloxStream : public RandomStream {
   Tensor normal(const Shape& shape) override {
     constexpr float k2PowMinus32 = 2.3283064e-10f;
     constexpr auto k2PowMinus32Times2Pi = static_cast<float>(2.3283064e-10 * 6.2831855);
-    Tensor numbers = torch::empty(shape, torch::kFloat32);
+    Tensor numbers = torch::empty(shape, torch::kFloat);
     auto* out = numbers.data_ptr<float>();
     for (int64_t i = 0; i < numbers.numel(); ++i) {
       auto words = philox_4x32_10({call_, 0, static_cast<uint32_t>(i), 0}, key_);

@@ -27,7 +27,7 @@ std::vector<double> unipc_weights(const std::vector<double>& ratios, double hh, 
     factorial *= i + 2;
     phi = phi / hh - 1 / factorial;
   }
-  Tensor solved = torch::linalg_solve(torch::tensor(rows, torch::kFloat64).view({size, size}), torch::tensor(right, torch::kFloat64));
+  Tensor solved = torch::linalg_solve(torch::tensor(rows, torch::kDouble).view({size, size}), torch::tensor(right, torch::kDouble));
   return {solved.data_ptr<double>(), solved.data_ptr<double>() + size};
 }
 

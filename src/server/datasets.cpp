@@ -18,13 +18,12 @@ namespace lorikeet {
 namespace {
 constexpr size_t kLongestName = 100, kLongestCaption = 65536;
 
-bool is_picture(const fs::path& path) { return starts_with(media_type_of(path), "image/"); }
 
 std::vector<fs::path> pictures_in(const fs::path& folder) {
   std::vector<fs::path> pictures;
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(folder, code))
-    if (is_picture(entry.path()) && entry.is_regular_file(code)) pictures.push_back(entry.path());
+    if (is_picture_file(entry.path()) && entry.is_regular_file(code)) pictures.push_back(entry.path());
   std::ranges::sort(pictures);
   return pictures;
 }
@@ -82,7 +81,7 @@ fs::path Datasets::folder(std::string_view name) const {
 
 fs::path Datasets::picture(std::string_view name, std::string_view file) const {
   const fs::path path = path_below(folder(name), checked_file_name(file, "name of a picture"));
-  if (!is_picture(path))
+  if (!is_picture_file(path))
     throw Error(ErrorKind::not_found, "there is no picture \"" + valid_utf8(file) + "\" in the data set \"" + valid_utf8(name) + "\"");
   return path;
 }

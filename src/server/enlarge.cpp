@@ -9,7 +9,6 @@
 namespace lorikeet {
 
 namespace {
-bool is_none(const std::string& name) { return name.empty() || lower(name) == "none"; }
 
 Tensor by(const Tensor& image, const std::string& upscaler, const Enlargement& wanted) {
   if (is_none(upscaler)) return image;

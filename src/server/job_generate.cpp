@@ -137,7 +137,7 @@ std::optional<GeneratedPicture> unfinished(JobRun& run, Engine& engine, const Jo
   if (!latent.defined() || !job.delivery) return std::nullopt;
   torch::NoGradGuard no_grad;
   Progress quiet;
-  const Tensor image = decode_latent(engine.vae(request.vae), engine.spec().latent, latent.slice(0, 0, 1).to(torch::kCPU, torch::kFloat32),
+  const Tensor image = decode_latent(engine.vae(request.vae), engine.spec().latent, latent.slice(0, 0, 1).to(torch::kCPU, torch::kFloat),
                                      request.vae_tiling, quiet);
   return GeneratedPicture{picture_of(image), "", job.seed};
 }

@@ -70,7 +70,7 @@ void JobProgress::preview(const Tensor& x0) {
   if (every_ <= 0 || state_.step - last_preview_step_ < every_ || Clock::now() - previewed_ < kBetweenPreviews) return;
   previewed_ = Clock::now();
   last_preview_step_ = state_.step;
-  const Tensor small = preview_image(engine_->spec().latent, x0.slice(0, 0, 1).to(torch::kCPU, torch::kFloat32));
+  const Tensor small = preview_image(engine_->spec().latent, x0.slice(0, 0, 1).to(torch::kCPU, torch::kFloat));
   const auto side = [&](int dimension) { return static_cast<int>(small.size(dimension)) * kPreviewScale; };
   const auto bytes = encode_picture(PictureFormat::png, picture_of(resize(small, side(2), side(1), Resampling::bicubic)));
   state_.preview = std::make_shared<const std::string>(bytes.begin(), bytes.end());

@@ -208,7 +208,7 @@ void run_extract(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
   options.min_difference = asked.min_diff;
   options.clamp_quantile = asked.clamp_quantile;
   options.seed = asked.seed;
-  options.dtype = dtype_of(asked, "f16").value_or(torch::kFloat16);
+  options.dtype = dtype_of(asked, "f16").value_or(torch::kHalf);
   tell(run, job, asked, extract_file(base, tuned, options, asked.to, prepared_file(run.app, ModelKind::lora, asked), run.begin()));
 }
 

@@ -26,7 +26,6 @@ json rows_json(std::span<const Row> rows) {
   return list;
 }
 
-bool is_none(const std::string& text) { return text.empty() || lower(text) == "none"; }
 
 [[noreturn]] void refuse(const std::string& message, const Error& unknown) { throw HttpError(400, "bad_input", message, unknown.hint()); }
 }  // namespace

@@ -37,7 +37,6 @@ int highest_number(const fs::path& folder) {
   return highest;
 }
 
-bool is_picture(const fs::path& path) { return starts_with(media_type_of(path), "image/"); }
 
 // Below the folder, in the order newest first: days fall, and numbers within them.
 std::vector<std::string> ids_in(const fs::path& folder) {
@@ -51,7 +50,7 @@ std::vector<std::string> ids_in(const fs::path& folder) {
       at.disable_recursion_pending();
       continue;
     }
-    if (is_picture(at->path()) && !at->is_directory(code)) ids.push_back(fs::relative(at->path(), folder, code).generic_string());
+    if (is_picture_file(at->path()) && !at->is_directory(code)) ids.push_back(fs::relative(at->path(), folder, code).generic_string());
   }
   std::ranges::sort(ids, std::greater<>());
   return ids;
@@ -72,6 +71,8 @@ std::string_view media_type(PictureFormat format) {
 std::string_view extension(PictureFormat format) {
   return format == PictureFormat::png ? ".png" : format == PictureFormat::jpeg ? ".jpg" : ".webp";
 }
+
+bool is_picture_file(const fs::path& path) { return starts_with(media_type_of(path), "image/"); }
 
 std::string_view media_type_of(const fs::path& path) {
   const std::string extension = lower(path.extension().string());
@@ -166,7 +167,7 @@ int64_t Outputs::count() const {
 
 fs::path Outputs::path(std::string_view id) const {
   fs::path path = path_below(folder_, id);
-  if (!is_picture(path)) throw Error(ErrorKind::not_found, "there is no picture \"" + valid_utf8(id) + "\"");
+  if (!is_picture_file(path)) throw Error(ErrorKind::not_found, "there is no picture \"" + valid_utf8(id) + "\"");
   return path;
 }
 

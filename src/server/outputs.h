@@ -51,6 +51,7 @@ std::string_view media_type(PictureFormat format);  // "image/png"
 std::string_view extension(PictureFormat format);   // ".png", ".jpg", ".webp"
 // By the extension of a name; "application/octet-stream" for others.
 std::string_view media_type_of(const std::filesystem::path& path);
+bool is_picture_file(const std::filesystem::path& path);  // by its extension
 
 // Parameters of a URL: everything but letters, digits and "-._~/" as %XX.
 std::string url_encoded(std::string_view text);

@@ -19,7 +19,6 @@ using nlohmann::json;
   throw HttpError(status, "bad_input", message, hint);
 }
 
-bool is_none(const std::string& text) { return text.empty() || lower(text) == "none"; }
 
 // "always on script X not found": scripts change pictures, so that going on without one would be a lie.
 void check_scripts(const SdapiBody& body, const json& scripts) {

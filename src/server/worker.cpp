@@ -1,5 +1,6 @@
 #include "server/worker.h"
 
+#include <ATen/Parallel.h>
 #include <algorithm>
 #include <iostream>
 
@@ -154,7 +155,7 @@ Engine& Worker::engine(const std::string& checkpoint, Progress& progress) {
     const std::lock_guard lock(mutex_);
     const auto& unet = engine_->unet().compute();
     state_ = {checkpoint, std::string(engine_->spec().family), unet.device.is_cpu() ? "cpu" : "cuda",
-              unet.dtype == torch::kFloat32    ? "f32"
+              unet.dtype == torch::kFloat    ? "f32"
               : unet.dtype == torch::kBFloat16 ? "bf16"
                                                : "f16"};
   }

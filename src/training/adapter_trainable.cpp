@@ -131,7 +131,7 @@ std::function<LiveWeight()> live_of(const Layer& layer, std::shared_ptr<const Ad
                                     const Multiplier& multiplier) {
   const auto there = [&](const Tensor& tensor) { return tensor.defined() ? tensor.to(layer.compute().device) : tensor; };
   return [weight = there(layer.base_weight()), bias = there(layer.base_bias()), adapter, dropout, multiplier]() -> LiveWeight {
-    const Tensor base = weight.to(torch::kFloat32), base_bias = bias.defined() ? bias.to(torch::kFloat32) : bias;
+    const Tensor base = weight.to(torch::kFloat), base_bias = bias.defined() ? bias.to(torch::kFloat) : bias;
     if (*multiplier == 0 || dropout.drops_module()) return {base, base_bias};
     Tensor changed = adapter->merge(base, *multiplier);
     if (dropout.drops_ranks()) changed = base + dropout.on_change(changed - base);
@@ -249,9 +249,9 @@ std::string AdapterTrainable::describe() const {
 
 Dtype dtype_of(SaveDtype dtype) {
   switch (dtype) {
-    case SaveDtype::f16: return torch::kFloat16;
+    case SaveDtype::f16: return torch::kHalf;
     case SaveDtype::bf16: return torch::kBFloat16;
-    case SaveDtype::f32: return torch::kFloat32;
+    case SaveDtype::f32: return torch::kFloat;
   }
   throw Error(ErrorKind::internal, "a dtype that is unknown");
 }

@@ -118,7 +118,7 @@ Tensor BatchSource::time_ids(std::span<const Item> items) const {
     const Placement place = place_in_bucket(picture.width_px, picture.height_px, item.bucket);
     const std::vector<int64_t> ids{picture.height_px,  picture.width_px,      place.crop_top_px,
                                    place.crop_left_px, item.bucket.height_px, item.bucket.width_px};
-    rows.push_back(torch::tensor(ids).to(torch::kFloat32));
+    rows.push_back(torch::tensor(ids).to(torch::kFloat));
   }
   return torch::stack(rows);
 }

@@ -14,10 +14,6 @@
 namespace lorikeet {
 
 namespace {
-[[noreturn]] void refuse(std::string message, std::string hint = {}) {
-  throw Error(ErrorKind::bad_input, std::move(message), std::move(hint));
-}
-
 template <class Rows>
 std::vector<Choice> names_of(const Rows& rows) {
   std::vector<Choice> result;
@@ -27,7 +23,7 @@ std::vector<Choice> names_of(const Rows& rows) {
 
 bool is_slider(const TrainConfig& c) { return c.method == TrainMethod::slider; }
 bool has_adapters(const TrainConfig& c) { return trains_adapters(c.method); }
-bool has_word(const TrainConfig& c) { return c.method == TrainMethod::textual_inversion || c.method == TrainMethod::pivotal; }
+bool has_word(const TrainConfig& c) { return trains_word(c.method); }
 // Both networks are there to be trained.
 bool has_networks(const TrainConfig& c) { return (has_adapters(c) && !is_slider(c)) || c.method == TrainMethod::full; }
 bool has_pictures(const TrainConfig& c) { return takes_pictures(c.method); }
@@ -36,7 +32,6 @@ bool has_captions(const TrainConfig& c) { return has_pictures(c) && has_noise(c)
 bool has_text_gradients(const TrainConfig& c) { return has_word(c) || (has_networks(c) && c.train_text_encoder); }
 bool changes_tags(const TrainConfig& c) { return c.shuffle_tags || c.tag_dropout > 0; }
 
-constexpr std::string_view kRegex = "regex:";
 bool has_convolutions(const TrainConfig& c) { return c.kind == "locon" || c.targets == "all" || starts_with(c.targets, kRegex); }
 
 // Settings that have an effect in some runs only.
@@ -324,6 +319,7 @@ std::vector<FieldInfo> train_field_list(TrainMethod method) {
 bool trains_adapters(TrainMethod method) {
   return method == TrainMethod::lora || method == TrainMethod::pivotal || method == TrainMethod::slider;
 }
+bool trains_word(TrainMethod method) { return method == TrainMethod::textual_inversion || method == TrainMethod::pivotal; }
 bool takes_pictures(TrainMethod method) { return method != TrainMethod::slider; }
 
 TrainConfig checked(TrainConfig config) {

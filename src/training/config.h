@@ -277,6 +277,7 @@ std::vector<FieldInfo> train_field_list(TrainMethod method);
 // The method trains adapters, and writes a LoRA.
 bool trains_adapters(TrainMethod method);
 bool takes_pictures(TrainMethod method);
+bool trains_word(TrainMethod method);
 
 // Checks each setting and what hangs together, and settles what follows from others: out, run_dir, token and conv_alpha are filled in, of a
 // slider steps and slider_neutral too. A

@@ -98,7 +98,7 @@ DiffusionLoss::Value DiffusionLoss::operator()(const LossBatch& batch, const Pre
     weights.push_back(static_cast<float>(weight_of(timesteps.back())));
   }
   const Noised question = noised(batch, timesteps);
-  const Tensor difference = predict(question.x, question.timesteps).to(torch::kFloat32) - question.target;
+  const Tensor difference = predict(question.x, question.timesteps).to(torch::kFloat) - question.target;
   Tensor rows =
       row_means(loss_of(difference, config_.loss, config_.huber_delta), batch.masks) * torch::tensor(weights).to(batch.latents.device());
   if (batch.weights.defined()) rows = rows * batch.weights.to(rows.device());
@@ -107,7 +107,7 @@ DiffusionLoss::Value DiffusionLoss::operator()(const LossBatch& batch, const Pre
 
 DiffusionLoss::Value DiffusionLoss::fixed(const LossBatch& batch, const std::vector<int>& timesteps, const PredictNoise& predict) const {
   const Noised question = noised(batch, timesteps);
-  const Tensor difference = predict(question.x, question.timesteps).to(torch::kFloat32) - question.target;
+  const Tensor difference = predict(question.x, question.timesteps).to(torch::kFloat) - question.target;
   const Tensor rows = row_means(difference * difference, batch.masks);
   return {rows.mean(), rows.detach()};
 }

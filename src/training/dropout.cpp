@@ -14,7 +14,7 @@ bool Dropout::drops_module() const {
 Tensor Dropout::mask(const Shape& shape, double rate, const char* purpose, const torch::TensorOptions& options) const {
   torch::NoGradGuard no_grad;
   const Tensor kept = uniform_tensor(shape, random_bits(now_->random, purpose + path_, 0)) >= rate;
-  return (kept.to(torch::kFloat32) / (1 - rate)).to(options.device());
+  return (kept.to(torch::kFloat) / (1 - rate)).to(options.device());
 }
 
 Tensor Dropout::on_inner(const Tensor& inner, bool channels_first) const {

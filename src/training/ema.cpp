@@ -47,7 +47,7 @@ void Ema::swap() {
 
 std::vector<NamedTensor> Ema::state() const {
   if (swapped_) throw Error(ErrorKind::internal, "the moving average was asked for its state while it stood in for the parameters");
-  std::vector<NamedTensor> result{{"updates", torch::tensor(updates_, torch::kInt64)}};
+  std::vector<NamedTensor> result{{"updates", torch::tensor(updates_, torch::kLong)}};
   for (const Pair& pair : pairs_) {
     result.push_back({"average." + pair.name, pair.average.to(torch::kCPU)});
   }

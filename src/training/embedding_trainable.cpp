@@ -25,7 +25,7 @@ Tensor initial_vectors(const ClipTextModel& encoder, const Device& device, std::
   const size_t tokens = ids.size();
   if (count > 1) ids.resize(static_cast<size_t>(count));
   for (size_t i = tokens; i < ids.size(); ++i) ids[i] = ids[i % tokens];
-  const Tensor rows = encoder.embed(torch::tensor(ids, torch::kInt64).unsqueeze(0).to(device)).to(torch::kFloat32)[0];
+  const Tensor rows = encoder.embed(torch::tensor(ids, torch::kLong).unsqueeze(0).to(device)).to(torch::kFloat)[0];
   return count == 1 ? rows.mean(0, true) : rows;
 }
 

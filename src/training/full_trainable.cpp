@@ -20,7 +20,7 @@ using Tensors = std::map<std::string, Tensor>;
 
 Tensor leaf(const Tensor& base, const Layer& layer) {
   if (!base.defined()) return {};
-  return base.to(layer.compute().device, torch::kFloat32, /*non_blocking=*/false, /*copy=*/true).contiguous().set_requires_grad(true);
+  return base.to(layer.compute().device, torch::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous().set_requires_grad(true);
 }
 
 // The parameters of all networks that `trained` lacks, as the base stores them.

@@ -13,10 +13,9 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kAtOnceOnGpu = 8;
-constexpr int64_t kFilesAtOnce = 64;  // between two looks at whether the person has cancelled
-constexpr size_t kFolderDigits = 16;
+constexpr int64_t kUncachedAtOnce = 64;  // between two looks at whether the person has cancelled
 
-fs::path own_folder(const Networks& networks, const TrainConfig& config, const fs::path& folder) {
+fs::path latents_folder(const Networks& networks, const TrainConfig& config, const fs::path& folder) {
   if (folder.empty() || !config.cache_latents) return {};
   const std::vector<std::string> encoder{"vae.encoder.", "vae.quant_conv"};
   const std::string identity = weights_identity(networks.layers, encoder, networks.compute.vae.dtype);
@@ -29,7 +28,7 @@ Tensor flipped(const Tensor& image, bool flip) { return flip ? image.flip({-1}) 
 }  // namespace
 
 LatentSource::LatentSource(const Networks& networks, const TrainConfig& config, const fs::path& folder)
-    : networks_(networks), cached_(config.cache_latents), masked_(config.masks), cache_({.folder = own_folder(networks, config, folder)}) {}
+    : networks_(networks), cached_(config.cache_latents), masked_(config.masks), cache_({.folder = latents_folder(networks, config, folder)}) {}
 
 std::string LatentSource::key(const Item& item) const {
   return item.picture->content_hash + "." + std::to_string(item.bucket.width_px) + "x" + std::to_string(item.bucket.height_px) +
@@ -108,7 +107,7 @@ void LatentSource::encode_group(std::span<const Item> items, bool flips, std::sp
 std::vector<std::string> LatentSource::prepare(std::span<const Item> items, bool flips, Progress& progress) {
   std::vector<std::string> faults(items.size());
   progress.stage(cached_ ? "encoding pictures" : "checking pictures", static_cast<int>(items.size()));
-  const auto most = static_cast<size_t>(cached_ ? at_once() : kFilesAtOnce);
+  const auto most = static_cast<size_t>(cached_ ? at_once() : kUncachedAtOnce);
   for (size_t begin = 0, end = 0; begin < items.size(); begin = end) {
     progress.check();
     const bool stored = cached_ && is_stored(items[begin], flips);

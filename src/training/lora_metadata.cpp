@@ -38,10 +38,6 @@ class Entries {
   std::string prefix_;
 };
 
-bool has_word(const TrainConfig& config) {
-  return config.method == TrainMethod::textual_inversion || config.method == TrainMethod::pivotal;
-}
-
 // kohya's network modules, and LyCORIS' name of the algorithm ("" for kohya's own).
 struct NetworkWords {
   std::string_view kind, module, algorithm;
@@ -238,7 +234,7 @@ std::string iso_time(double seconds) {
 }
 
 std::string trigger_phrase(const TrainConfig& config) {
-  if (!has_word(config) || config.token.empty() || config.token == config.trigger) return config.trigger;
+  if (!trains_word(config.method) || config.token.empty() || config.token == config.trigger) return config.trigger;
   return config.trigger.empty() ? config.token : config.token + ", " + config.trigger;
 }
 

@@ -81,7 +81,7 @@ class DiffusionObjective : public Objective {
     const Device device = networks_.compute.unet.device;
     return [this, texts, device, time_ids = batch.time_ids](const Tensor& x, const Tensor& timesteps) {
       const Tensor pooled = texts.pooled.defined() ? texts.pooled.to(device) : Tensor{};
-      return networks_.unet->forward({x, timesteps, texts.context.to(device), pooled, time_ids}).to(torch::kFloat32);
+      return networks_.unet->forward({x, timesteps, texts.context.to(device), pooled, time_ids}).to(torch::kFloat);
     };
   }
 

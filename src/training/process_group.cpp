@@ -89,7 +89,7 @@ class TorchGroup : public ProcessGroup {
     std::vector<Tensor> piece;
     int64_t elements = 0;
     for (const Tensor& tensor : tensors) {
-      if (tensor.scalar_type() != torch::kFloat32)
+      if (tensor.scalar_type() != torch::kFloat)
         throw Error(ErrorKind::internal, "sums over processes are of float32, not of " + to_string(tensor.scalar_type()));
       if (elements > 0 && elements + tensor.numel() > kPieceElements) {
         sum_piece(piece, elements);
@@ -120,7 +120,7 @@ class TorchGroup : public ProcessGroup {
 
  private:
   void sum_piece(const std::vector<Tensor>& piece, int64_t elements) {
-    Tensor flat = torch::empty({elements}, torch::TensorOptions(torch::kFloat32).device(device_));
+    Tensor flat = torch::empty({elements}, torch::TensorOptions(torch::kFloat).device(device_));
     auto each = [&](const std::function<void(const Tensor& tensor, const Tensor& part)>& visit) {
       int64_t at = 0;
       for (const Tensor& tensor : piece) {

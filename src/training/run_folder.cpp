@@ -69,7 +69,7 @@ void check_finite(const NamedTensor& named) {
   if (!named.tensor.is_floating_point() || named.tensor.numel() == 0) return;
   torch::NoGradGuard no_grad;
   // A sum is not finite if a value is not; a sum that overflows is looked at more closely.
-  if (std::isfinite(named.tensor.sum(torch::kFloat32).item<double>())) return;
+  if (std::isfinite(named.tensor.sum(torch::kFloat).item<double>())) return;
   const int64_t bad = named.tensor.numel() - torch::isfinite(named.tensor).sum().item<int64_t>();
   if (bad > 0)
     throw Error(ErrorKind::bad_input, "the tensor " + named.name + " has " + std::to_string(bad) + " values that are not finite",

@@ -15,11 +15,11 @@ namespace {
 constexpr std::array<std::string_view, 8> kColumns{
     "step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds", "train_validation", "validation"};
 
-std::string text_of(double value) {
+std::string cell(double value) {
   if (std::isfinite(value)) return format_number(value);
   return std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
 }
-std::string text_of(const std::optional<double>& value) { return value ? text_of(*value) : ""; }
+std::string cell(const std::optional<double>& value) { return value ? cell(*value) : ""; }
 
 std::optional<double> number_of(std::string_view text) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -72,9 +72,9 @@ std::string log_header() {
 }
 
 std::string log_line(const LogRow& row) {
-  const std::array parts{std::to_string(row.step),      text_of(row.epoch),         text_of(row.loss),
-                         text_of(row.learning_rate),    text_of(row.gradient_norm), text_of(row.seconds),
-                         text_of(row.train_validation), text_of(row.validation)};
+  const std::array parts{std::to_string(row.step),      cell(row.epoch),         cell(row.loss),
+                         cell(row.learning_rate),    cell(row.gradient_norm), cell(row.seconds),
+                         cell(row.train_validation), cell(row.validation)};
   return join(parts, ",") + "\n";
 }
 

@@ -140,7 +140,7 @@ class SliderObjective : public Objective {
       input.pooled = text.pooled.expand({rows, -1});
       input.time_ids = torch::tensor({h, w, 0.0F, 0.0F, h, w}).to(at.x.device()).expand({rows, 6});
     }
-    return networks_.unet->forward(input).to(torch::kFloat32);
+    return networks_.unet->forward(input).to(torch::kFloat);
   }
 
   // A step of Euler's along the noise that the guided network sees, which is DDIM's (Song et al. 2020, arXiv 2010.02502, eq. 12).

@@ -37,7 +37,6 @@ constexpr std::array<TargetPreset, 4> kPresets{{
     {"all", "also the convolutions, time embeddings, down- and upsamplers of the U-Net (LoCon)", is_any},
 }};
 
-constexpr std::string_view kRegex = "regex:";
 
 std::regex pattern_of(const std::string& text) {
   try {

@@ -11,6 +11,8 @@
 
 namespace lorikeet {
 
+constexpr std::string_view kRegex = "regex:";  // before a pattern, where a preset's name may stand
+
 // A named set of layers. Only linear layers and convolutions of U-Net and text encoders are in one.
 struct TargetPreset {
   std::string_view name, summary;

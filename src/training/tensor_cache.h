@@ -13,6 +13,9 @@
 
 namespace lorikeet {
 
+// Of the hash that names a cache's folder.
+constexpr size_t kFolderDigits = 16;
+
 class TensorCache {
  public:
   struct Options {

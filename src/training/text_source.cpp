@@ -12,7 +12,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t kFolderDigits = 16;
 constexpr int64_t kMostStoredBytes = int64_t{4} << 30;
 
 std::vector<PromptChunk> chunks_of(const std::string& text, const EmbeddingStore& embeddings) {
@@ -23,7 +22,7 @@ std::vector<PromptChunk> chunks_of(const std::string& text, const EmbeddingStore
 
 std::optional<int> chosen_skip(const TrainConfig& config) { return config.clip_skip > 0 ? std::optional(config.clip_skip) : std::nullopt; }
 
-fs::path own_folder(const Networks& networks, const TrainConfig& config, const fs::path& folder) {
+fs::path texts_folder(const Networks& networks, const TrainConfig& config, const fs::path& folder) {
   if (folder.empty() || !config.cache_text) return {};
   std::vector<std::string> encoders;
   std::string identity;
@@ -89,8 +88,8 @@ EncodedTexts encode_texts(const Networks& networks, std::span<const std::string>
   EncodedTexts result;
   for (const auto& encoder : networks.text_encoders) {
     const ClipOutput output = encode_chunks(*encoder, rows.chunks, clip_skip, device);
-    contexts.push_back(contexts_of(rows, output.hidden.to(torch::kFloat32)));
-    if (encoder->config().projection) result.pooled = output.pooled.to(torch::kFloat32).index_select(0, torch::tensor(firsts).to(device));
+    contexts.push_back(contexts_of(rows, output.hidden.to(torch::kFloat)));
+    if (encoder->config().projection) result.pooled = output.pooled.to(torch::kFloat).index_select(0, torch::tensor(firsts).to(device));
   }
   result.context = torch::cat(contexts, 2);
   return result;
@@ -102,7 +101,7 @@ TextSource::TextSource(const Networks& networks, const TrainConfig& config, cons
     : networks_(networks),
       clip_skip_(chosen_skip(config)),
       cached_(config.cache_text),
-      cache_({.folder = own_folder(networks, config, folder)}) {}
+      cache_({.folder = texts_folder(networks, config, folder)}) {}
 
 Conditioning TextSource::one(const std::string& text) {
   const std::string key = sha256(text);

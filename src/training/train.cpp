@@ -1,5 +1,6 @@
 #include "training/train.h"
 
+#include <ATen/Parallel.h>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -199,7 +200,7 @@ double forward_backward(Run& run) {
     run.trainable->begin_forward({random_bits(run.seed(), "dropout", static_cast<uint64_t>(index), static_cast<uint64_t>(run.processes->rank()))});
     const Tensor part = run.objective->loss(own) * share;
     part.backward();
-    loss += part.detach().to(torch::kCPU, torch::kFloat32);
+    loss += part.detach().to(torch::kCPU, torch::kFloat);
   }
   if (run.processes->size() > 1) {
     for (const ParameterGroup& group : run.groups)
@@ -279,7 +280,7 @@ RunFacts facts_of(const Run& run) {
   facts.processes = run.processes->size();
   facts.started_at = run.started_at;
   facts.finished_at = now();
-  facts.precision = run.networks->unet->compute().dtype == torch::kFloat32 ? "f32" : run.networks->unet->compute().dtype == torch::kBFloat16 ? "bf16" : "f16";
+  facts.precision = run.networks->unet->compute().dtype == torch::kFloat ? "f32" : run.networks->unet->compute().dtype == torch::kBFloat16 ? "bf16" : "f16";
   facts.loss = run.epoch_steps ? run.epoch_loss / static_cast<double>(run.epoch_steps) : 0;
   facts.best_step = run.best_step;
   return facts;

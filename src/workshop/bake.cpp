@@ -145,7 +145,7 @@ class Baking {
 
   // The stored tensor with the merged weights in their places, float32.
   Tensor changed(const Tensor& stored, const std::vector<Place>& places) const {
-    Tensor whole = stored.to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true);
+    Tensor whole = stored.to(torch::kFloat, /*non_blocking=*/false, /*copy=*/true);
     for (const Place& place : places) {
       const Layer& layer = *layers_.at(place.path);
       const MergedLayer merged = merged_layer(layer, terms(place.path));

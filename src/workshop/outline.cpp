@@ -23,7 +23,7 @@ class ShapesOnly : public WeightSource {
 LayerMap layers_of(const WeightSource& source, const UNetConfig& unet, const std::vector<ClipConfig>& text_encoders) {
   torch::NoGradGuard no_grad;
   LayerMap layers;
-  const Weights weights(source, layers, Compute{torch::kMeta, torch::kFloat32});
+  const Weights weights(source, layers, Compute{torch::kMeta, torch::kFloat});
   for (const ClipConfig& text : text_encoders) ClipTextModel(text, weights / text.component);
   UNet(unet, weights / "unet");
   return layers;

@@ -32,18 +32,18 @@ TEST(Safetensors, EveryDtypeReadsItsNumbers) {
   const auto same = [](const Tensor& got, const Tensor& want) {
     return got.scalar_type() == want.scalar_type() && torch::equal(got, want);
   };
-  EXPECT_TRUE(same(only(one("F64", "[2]", raw<double>({0.1, -2}))), torch::tensor({0.1, -2.0}, torch::kFloat64)));
+  EXPECT_TRUE(same(only(one("F64", "[2]", raw<double>({0.1, -2}))), torch::tensor({0.1, -2.0}, torch::kDouble)));
   EXPECT_TRUE(same(only(one("F32", "[2]", raw<float>({0.1F, -2}))), torch::tensor({0.1F, -2.0F})));
-  EXPECT_TRUE(same(only(one("F16", "[2]", raw<uint16_t>({0x3C00, 0xC000}))), torch::tensor({1.0, -2.0}, torch::kFloat16)));
+  EXPECT_TRUE(same(only(one("F16", "[2]", raw<uint16_t>({0x3C00, 0xC000}))), torch::tensor({1.0, -2.0}, torch::kHalf)));
   EXPECT_TRUE(same(only(one("BF16", "[2]", raw<uint16_t>({0x3F80, 0xC000}))), torch::tensor({1.0, -2.0}, torch::kBFloat16)));
-  EXPECT_TRUE(same(only(one("I64", "[1]", raw<int64_t>({-5}))), torch::tensor({-5}, torch::kInt64)));
-  EXPECT_TRUE(same(only(one("I32", "[1]", raw<int32_t>({-5}))), torch::tensor({-5}, torch::kInt32)));
-  EXPECT_TRUE(same(only(one("I16", "[1]", raw<int16_t>({-5}))), torch::tensor({-5}, torch::kInt16)));
-  EXPECT_TRUE(same(only(one("I8", "[1]", raw<int8_t>({-5}))), torch::tensor({-5}, torch::kInt8)));
-  EXPECT_TRUE(same(only(one("U8", "[1]", raw<uint8_t>({250}))), torch::tensor({250}, torch::kUInt8)));
-  EXPECT_TRUE(same(only(one("U16", "[1]", raw<uint16_t>({65535}))), torch::tensor({65535}, torch::kInt64)));
-  EXPECT_TRUE(same(only(one("U32", "[1]", raw<uint32_t>({4294967295U}))), torch::tensor({int64_t{4294967295}}, torch::kInt64)));
-  EXPECT_TRUE(same(only(one("U64", "[1]", raw<uint64_t>({7}))), torch::tensor({7}, torch::kInt64)));
+  EXPECT_TRUE(same(only(one("I64", "[1]", raw<int64_t>({-5}))), torch::tensor({-5}, torch::kLong)));
+  EXPECT_TRUE(same(only(one("I32", "[1]", raw<int32_t>({-5}))), torch::tensor({-5}, torch::kInt)));
+  EXPECT_TRUE(same(only(one("I16", "[1]", raw<int16_t>({-5}))), torch::tensor({-5}, torch::kShort)));
+  EXPECT_TRUE(same(only(one("I8", "[1]", raw<int8_t>({-5}))), torch::tensor({-5}, torch::kChar)));
+  EXPECT_TRUE(same(only(one("U8", "[1]", raw<uint8_t>({250}))), torch::tensor({250}, torch::kByte)));
+  EXPECT_TRUE(same(only(one("U16", "[1]", raw<uint16_t>({65535}))), torch::tensor({65535}, torch::kLong)));
+  EXPECT_TRUE(same(only(one("U32", "[1]", raw<uint32_t>({4294967295U}))), torch::tensor({int64_t{4294967295}}, torch::kLong)));
+  EXPECT_TRUE(same(only(one("U64", "[1]", raw<uint64_t>({7}))), torch::tensor({7}, torch::kLong)));
   EXPECT_TRUE(same(only(one("BOOL", "[3]", raw<uint8_t>({0, 1, 2}))), torch::tensor({false, true, true})));
   EXPECT_NE(error_of([] { only(one("U64", "[1]", raw<uint64_t>({~uint64_t{0}}))); }).find("above 9223372036854775807"), std::string::npos);
 }
@@ -53,7 +53,7 @@ TEST(Safetensors, EveryFloat8IsExact) {
   const auto same = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
   std::string all;
   for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
-  const Tensor e4 = only(one("F8_E4M3", "[256]", all)).to(torch::kFloat64), e5 = only(one("F8_E5M2", "[256]", all)).to(torch::kFloat64);
+  const Tensor e4 = only(one("F8_E4M3", "[256]", all)).to(torch::kDouble), e5 = only(one("F8_E5M2", "[256]", all)).to(torch::kDouble);
   for (int i = 0; i < 256; ++i) {
     const double sign = i & 128 ? -1 : 1;
     const int ea = i >> 3 & 15, ma = i & 7, eb = i >> 2 & 31, mb = i & 3;

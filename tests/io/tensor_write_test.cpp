@@ -11,15 +11,15 @@ namespace lorikeet {
 TEST(WriteSafetensors, WhatIsWrittenReadsBackBitForBit) {
   const TemporaryFolder folder;
   const std::map<std::string, Tensor> tensors{
-      {"half", torch::randn({3, 5}).to(torch::kFloat16)},
+      {"half", torch::randn({3, 5}).to(torch::kHalf)},
       {"brain", torch::randn({7}).to(torch::kBFloat16)},
       {"single", torch::randn({2, 3, 4})},
-      {"double", torch::randn({}, torch::kFloat64)},
+      {"double", torch::randn({}, torch::kDouble)},
       {"long", torch::arange(9)},
-      {"int", torch::arange(3, torch::kInt32)},
-      {"short", torch::arange(3, torch::kInt16)},
-      {"char", torch::arange(3, torch::kInt8)},
-      {"byte", torch::arange(3, torch::kUInt8)},
+      {"int", torch::arange(3, torch::kInt)},
+      {"short", torch::arange(3, torch::kShort)},
+      {"char", torch::arange(3, torch::kChar)},
+      {"byte", torch::arange(3, torch::kByte)},
       {"bool", torch::tensor({true, false, true})},
       {"transposed \"☃\"\n", torch::randn({4, 6}).transpose(0, 1)},
       {"empty", torch::empty({0, 4})},
@@ -39,8 +39,8 @@ TEST(WriteSafetensors, WhatIsWrittenReadsBackBitForBit) {
 
 TEST(WriteSafetensors, TheBytesAreThoseOfTheReferenceWriter) {
   const TemporaryFolder folder;
-  const Tensor half = torch::ones({1}, torch::kFloat16);
-  write_safetensors(folder / "out", {{"b", half}, {"a", half}, {"w", torch::ones({1})}, {"i", torch::ones({1}, torch::kInt64)}},
+  const Tensor half = torch::ones({1}, torch::kHalf);
+  write_safetensors(folder / "out", {{"b", half}, {"a", half}, {"w", torch::ones({1})}, {"i", torch::ones({1}, torch::kLong)}},
                     {{"k", "v"}});
   // I64 stands above F32 above F16 in the reference's list of dtypes, then comes the name.
   const std::string header =

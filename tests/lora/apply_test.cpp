@@ -28,7 +28,7 @@ Tensor input_for(const Layer& layer, int64_t batch) {
   const Tensor& weight = layer.base_weight();
   switch (layer.geometry().op) {
     case LayerOp::conv2d: return torch::randn({batch, weight.size(1), 8, 8});
-    case LayerOp::embedding: return torch::randint(weight.size(0), {batch, 7}, torch::kInt64);
+    case LayerOp::embedding: return torch::randint(weight.size(0), {batch, 7}, torch::kLong);
     case LayerOp::group_norm: return torch::randn({batch, weight.size(0), 8, 8});
     case LayerOp::layer_norm: return torch::randn({batch, 7, weight.size(0)});
     case LayerOp::linear: return torch::randn({batch, 7, weight.size(1)});
@@ -39,7 +39,7 @@ Tensor input_for(const Layer& layer, int64_t batch) {
 // What the layer gives with the set merged.
 Tensor merged_output(const Layer& layer, const LoraTerms& terms, const Tensor& x) {
   const MergedLayer merged = merged_layer(layer, terms);
-  const Tensor bias = merged.bias.defined() || !layer.base_bias().defined() ? merged.bias : layer.base_bias().to(torch::kFloat32);
+  const Tensor bias = merged.bias.defined() || !layer.base_bias().defined() ? merged.bias : layer.base_bias().to(torch::kFloat);
   return layer.plain(x, merged.weight, bias);
 }
 
@@ -172,7 +172,7 @@ TEST(LoraApplier, block_weights_multiply_and_zero_leaves_the_base) {
 TEST(MergedLayer, is_sequential_for_kinds_that_depend_on_the_weight) {
   const auto ia3 = loaded("f8_ia3_sd1"), lora = loaded("a2_kohya_rank8_fp32_sd1");
   const Layer& layer = *sd1().at(kTarget);
-  const Tensor base = layer.base_weight().to(torch::kFloat32);
+  const Tensor base = layer.base_weight().to(torch::kFloat);
   const auto& factor = *ia3->adapters.at(kTarget);
   const auto& change = *lora->adapters.at(kTarget);
   const Tensor lora_first = merged_layer(layer, {{lora->adapters.at(kTarget), 1}, {ia3->adapters.at(kTarget), 1}}).weight;
@@ -193,10 +193,10 @@ std::string error_of(const LoraFile& file, const LayerMap& layers, const char* f
 
 // Rows are merged a few at a time where the weight is large; no row may be left out or taken twice.
 TEST(MergedLayer, of_a_large_weight_is_the_merged_weight) {
-  const auto layer = layer_for("unet.large", torch::randn({301, 2000}).to(torch::kFloat16), Tensor());
+  const auto layer = layer_for("unet.large", torch::randn({301, 2000}).to(torch::kHalf), Tensor());
   TensorGroup group("module", {{"lora_up.weight", torch::randn({301, 3})}, {"lora_down.weight", torch::randn({3, 2000})}});
   const std::shared_ptr<const Adapter> adapter = load_adapter(group, *layer);
-  const Tensor wanted = adapter->merge(layer->base_weight().to(torch::kFloat32), 0.7);
+  const Tensor wanted = adapter->merge(layer->base_weight().to(torch::kFloat), 0.7);
   EXPECT_LE(relative_error(merged_layer(*layer, {{adapter, 0.7}}).weight, wanted), 1e-6);
   const Tensor rounded = merged_layer(*layer, {{adapter, 0.7}}, torch::kBFloat16).weight;
   EXPECT_EQ(rounded.scalar_type(), torch::kBFloat16);

@@ -53,9 +53,9 @@ std::optional<Wanted> wanted_of(const std::string& key) {
 double delta_error(const LoadedLora& lora, const LayerMap& layers, const Wanted& wanted, const Tensor& expected) {
   const Layer& layer = *layers.at(wanted.path);
   const MergedLayer merged = merged_layer(layer, {{lora.adapters.at(wanted.path), 1.0}});
-  if (!wanted.bias) return relative_error(merged.weight - layer.base_weight().to(torch::kFloat32), expected);
+  if (!wanted.bias) return relative_error(merged.weight - layer.base_weight().to(torch::kFloat), expected);
   const Tensor base = layer.base_bias();
-  return relative_error(base.defined() ? merged.bias - base.to(torch::kFloat32) : merged.bias, expected);
+  return relative_error(base.defined() ? merged.bias - base.to(torch::kFloat) : merged.bias, expected);
 }
 
 class Golden : public ::testing::TestWithParam<Case> {};

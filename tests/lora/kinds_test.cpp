@@ -25,7 +25,7 @@ std::vector<std::shared_ptr<Layer>> layers() {
 Tensor input_for(const Layer& layer) {
   switch (layer.geometry().op) {
     case LayerOp::conv2d: return torch::randn({4, 8, 6, 6});
-    case LayerOp::embedding: return torch::randint(20, {4, 5}, torch::kInt64);
+    case LayerOp::embedding: return torch::randint(20, {4, 5}, torch::kLong);
     default: return torch::randn({4, 5, 8});
   }
 }

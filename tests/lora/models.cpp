@@ -71,8 +71,8 @@ LayerMap tiny_model(const std::string& name) {
 }
 
 double relative_error(const Tensor& a, const Tensor& b) {
-  const Tensor wanted = b.to(torch::kFloat64);
-  return ((a.to(torch::kFloat64) - wanted).abs().max() / wanted.abs().max()).item<double>();
+  const Tensor wanted = b.to(torch::kDouble);
+  return ((a.to(torch::kDouble) - wanted).abs().max() / wanted.abs().max()).item<double>();
 }
 
 }  // namespace lorikeet::testing

@@ -65,7 +65,7 @@ Tensor whole(const Layer& layer, const std::vector<LoraUse>& uses, const Tensor&
     if (const auto found = use.lora->adapters.find(layer.path()); found != use.lora->adapters.end())
       terms.push_back({found->second, use.unet});
   const MergedLayer merged = merged_layer(layer, terms);
-  const Tensor bias = merged.bias.defined() || !layer.base_bias().defined() ? merged.bias : layer.base_bias().to(torch::kFloat32);
+  const Tensor bias = merged.bias.defined() || !layer.base_bias().defined() ? merged.bias : layer.base_bias().to(torch::kFloat);
   return layer.plain(x, merged.weight, bias);
 }
 

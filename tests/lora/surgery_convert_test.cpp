@@ -96,13 +96,13 @@ TEST_F(Convert, EveryKindBecomesAPlainLoraWithTheTailOfItsSingularValues) {
     const auto wanted = deltas(source);
     for (const int64_t rank : {2, 32}) {
       ConvertResult result;
-      const ConvertOptions options{.kind = ToKind::lora, .ranks = {.rank = rank}, .dtype = torch::kFloat32};
+      const ConvertOptions options{.kind = ToKind::lora, .ranks = {.rank = rank}, .dtype = torch::kFloat};
       write_draft(at("l.safetensors"), convert(source, options, result, progress_), find_lora_naming("kohya"), false, progress_);
       const LoraReader plain = bound(at("l.safetensors"), model);
       for (const LayerResult& layer : result.layers) {
         if (layer.rank == 0) continue;  // a norm, or a bias alone
         EXPECT_EQ(plain.load(layer.path).adapter->kind(), "lora");
-        const Tensor exact = wanted.at(layer.path).weight.to(torch::kFloat64), found = read_change(plain, layer.path).matrix();
+        const Tensor exact = wanted.at(layer.path).weight.to(torch::kDouble), found = read_change(plain, layer.path).matrix();
         const Tensor values = torch::linalg_svdvals(exact);
         const int64_t kept = std::min<int64_t>(layer.rank, values.size(0));
         const double tail = (values.slice(0, kept).norm() / values.norm()).item<double>();
@@ -140,7 +140,7 @@ TEST_F(Convert, WholeDifferencesHoldEveryKindAndComeBack) {
     SCOPED_TRACE(file);
     const LoraReader source = bound(file, model);
     ConvertResult result;
-    write_draft(at("f.safetensors"), convert(source, {.kind = ToKind::full, .dtype = torch::kFloat32}, result, progress_),
+    write_draft(at("f.safetensors"), convert(source, {.kind = ToKind::full, .dtype = torch::kFloat}, result, progress_),
                 find_lora_naming("kohya"), false, progress_);
     expect_near(deltas(bound(at("f.safetensors"), model)), deltas(source), 1e-6);  // float32 additions
   }
@@ -208,7 +208,7 @@ TEST_F(Convert, DamagedFilesAndNumbersTooLargeLeaveNothingBehind) {
     const std::string error = error_of([&] {
       const LoraReader reader = unbound(file, "sd1");
       ConvertResult result;
-      write_draft(at("out.safetensors"), convert(reader, {.dtype = torch::kFloat16}, result, progress_), find_lora_naming("kohya"), false,
+      write_draft(at("out.safetensors"), convert(reader, {.dtype = torch::kHalf}, result, progress_), find_lora_naming("kohya"), false,
                   progress_);
     });
     EXPECT_NE(error.find("NaN or infinity"), std::string::npos) << error;
@@ -248,13 +248,13 @@ TEST_F(Resize, IsTheBestApproximationAndSaysHowFarItIsOff) {
     const LoraReader source = unbound(golden("lora/" + std::string(name) + ".safetensors"), "sd1");
     const auto wanted = deltas(source);
     ResizeResult result;
-    write_draft(at("r.safetensors"), resize(source, {{.rank = 2}, torch::kFloat32}, result, progress_), naming_of(source), false,
+    write_draft(at("r.safetensors"), resize(source, {{.rank = 2}, torch::kFloat}, result, progress_), naming_of(source), false,
                 progress_);
     const LoraReader small = unbound(at("r.safetensors"), "sd1");
     EXPECT_EQ(result.layers.size(), wanted.size());
     for (const LayerResult& layer : result.layers) {
       EXPECT_EQ(small.load(layer.path).adapter->rank(), 2);
-      const Tensor exact = wanted.at(layer.path).weight.to(torch::kFloat64);
+      const Tensor exact = wanted.at(layer.path).weight.to(torch::kDouble);
       const Tensor values = torch::linalg_svdvals(exact);
       const double tail = (values.slice(0, 2).norm() / values.norm()).item<double>();
       EXPECT_NEAR(((read_change(small, layer.path).matrix() - exact).norm() / exact.norm()).item<double>(), tail, 5e-6) << layer.path;
@@ -291,7 +291,7 @@ TEST_F(Resize, ADorasInnerLoraIsResized) {
   const LoraReader source = bound(golden("lora/g2_dora_per_output_sd1.safetensors"), "sd1");
   ResizeResult result;
   const auto wanted = deltas(source);
-  write_draft(at("r.safetensors"), resize(source, {{.rank = 32}, torch::kFloat32}, result, progress_), naming_of(source), false, progress_);
+  write_draft(at("r.safetensors"), resize(source, {{.rank = 32}, torch::kFloat}, result, progress_), naming_of(source), false, progress_);
   EXPECT_EQ(result.layers.size(), wanted.size());
   expect_near(deltas(bound(at("r.safetensors"), "sd1")), wanted, 1e-5);  // the factors are other ones, their product is the same
 }

@@ -15,16 +15,16 @@ using testing::relative_error;
 
 LowRank random_factors(int64_t rows, int64_t rank, int64_t columns, double scale = 1) {
   // Falling strengths, as trained files have them.
-  const Tensor strengths = torch::exp(-0.3 * torch::arange(rank, torch::kFloat32));
+  const Tensor strengths = torch::exp(-0.3 * torch::arange(rank, torch::kFloat));
   return {torch::randn({rows, rank}) * strengths, torch::randn({rank, columns}), scale};
 }
 
 Tensor product(const LowRank& factors) {
-  return factors.scale * torch::matmul(factors.up.to(torch::kFloat64), factors.down.to(torch::kFloat64));
+  return factors.scale * torch::matmul(factors.up.to(torch::kDouble), factors.down.to(torch::kDouble));
 }
 
 std::vector<double> full_svd(const Tensor& matrix) {
-  const Tensor values = torch::linalg_svdvals(matrix.to(torch::kFloat64)).contiguous();
+  const Tensor values = torch::linalg_svdvals(matrix.to(torch::kDouble)).contiguous();
   return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
 }
 
@@ -57,7 +57,7 @@ TEST(Decomposition, AnApproximationIsWrongByTheTailOfTheSingularValues) {
   for (const bool whole : {false, true}) {
     const LowRank factors = random_factors(30, 12, 50, -1.5);  // a negative scale too
     const Tensor wanted = product(factors);
-    const Decomposition parts = whole ? Decomposition::exact(wanted.to(torch::kFloat32)) : Decomposition::of(factors);
+    const Decomposition parts = whole ? Decomposition::exact(wanted.to(torch::kFloat)) : Decomposition::of(factors);
     const auto values = full_svd(wanted);
     for (const int64_t rank : {1, 3, 11, 12}) {
       const double error = ((product(parts.truncated(rank)) - wanted).norm() / wanted.norm()).item<double>();

@@ -85,9 +85,9 @@ class LoraFolder : public ::testing::Test {
       const Shape up = down.size() == 4 ? Shape{down[0], rank, 1, 1} : Shape{down[0], rank};
       down[0] = rank;
       const std::string key = "lora_unet_" + module;
-      tensors[key + ".lora_down.weight"] = (0.1 * torch::randn(down)).to(torch::kFloat16);
-      tensors[key + ".lora_up.weight"] = (0.1 * torch::randn(up)).to(torch::kFloat16);
-      tensors[key + ".alpha"] = torch::tensor(alpha, torch::kFloat16);
+      tensors[key + ".lora_down.weight"] = (0.1 * torch::randn(down)).to(torch::kHalf);
+      tensors[key + ".lora_up.weight"] = (0.1 * torch::randn(up)).to(torch::kHalf);
+      tensors[key + ".alpha"] = torch::tensor(alpha, torch::kHalf);
     }
     write_safetensors(at(name), tensors, metadata);
     return at(name);

@@ -43,7 +43,7 @@ TEST_F(Mix, TheSumIsTheSumWhateverKindsRanksAndSpellings) {
   for (const char* name : {"a1_kohya_linear_sd1", "b2_locon_cp_sd1", "d1_peft_sd1", "f1_loha_sd1", "f4_lokr_lowrank_sd1"})
     inputs.push_back(input(golden("lora/" + std::string(name) + ".safetensors"), inputs.empty() ? 0.7 : -0.4));
   inputs[0].te = 0.2;
-  write(inputs, {.dtype = torch::kFloat32}, "sum.safetensors");
+  write(inputs, {.dtype = torch::kFloat}, "sum.safetensors");
   const auto found = deltas(unbound(at("sum.safetensors"), "sd1"));
   const auto wanted = sum(inputs);
   ASSERT_EQ(found.size(), wanted.size());
@@ -57,7 +57,7 @@ TEST_F(Mix, KindsThatNeedTheWeightsAreMixedWithTheCheckpointAndRefusedWithoutIt)
     const std::string file = golden("lora/" + std::string(name) + ".safetensors"),
                       plain = golden("lora/a2_kohya_rank8_fp32_sd1.safetensors");
     const std::vector<MixInput> inputs{input(file, 1, "sd1", true), input(plain, 0.5, "sd1", true)};
-    write(inputs, {.dtype = torch::kFloat32}, "m.safetensors");
+    write(inputs, {.dtype = torch::kFloat}, "m.safetensors");
     const auto found = deltas(bound(at("m.safetensors"), "sd1"));
     for (const auto& [path, weight] : sum(inputs)) EXPECT_LT((found.at(path).weight - weight).abs().max().item<double>(), 2e-6) << path;
   }
@@ -68,10 +68,10 @@ TEST_F(Mix, KindsThatNeedTheWeightsAreMixedWithTheCheckpointAndRefusedWithoutIt)
 TEST_F(Mix, SvdIsTheBestApproximationOfTheSum) {
   const std::vector<MixInput> inputs{input(golden("lora/a1_kohya_linear_sd1.safetensors"), 0.7),
                                      input(golden("lora/a4_kohya_varrank_sd1.safetensors"), 0.3)};
-  write(inputs, {.method = "svd", .ranks = {.rank = 3}, .dtype = torch::kFloat32}, "svd.safetensors");
+  write(inputs, {.method = "svd", .ranks = {.rank = 3}, .dtype = torch::kFloat}, "svd.safetensors");
   const auto found = deltas(unbound(at("svd.safetensors"), "sd1"));
   for (const auto& [path, weight] : sum(inputs)) {
-    const Tensor exact = weight.to(torch::kFloat64), values = torch::linalg_svdvals(exact);
+    const Tensor exact = weight.to(torch::kDouble), values = torch::linalg_svdvals(exact);
     const double tail = (values.slice(0, 3).norm() / values.norm()).item<double>();
     EXPECT_NEAR(((found.at(path).weight - exact).norm() / exact.norm()).item<double>(), tail, 5e-6) << path;
   }
@@ -176,7 +176,7 @@ TEST_F(Mix, ComparingKnowsAngleLengthAndWhatIsMissing) {
   EXPECT_EQ(other.layers.size() + other.only_first.size(), deltas(whole).size());
   const auto a = deltas(whole), b = deltas(part);
   for (const Compared& layer : other.layers) {
-    const Tensor x = a.at(layer.name).weight.to(torch::kFloat64), y = b.at(layer.name).weight.to(torch::kFloat64);
+    const Tensor x = a.at(layer.name).weight.to(torch::kDouble), y = b.at(layer.name).weight.to(torch::kDouble);
     EXPECT_NEAR(layer.cosine(), ((x * y).sum() / (x.norm() * y.norm())).item<double>(), 1e-6) << layer.name;
     EXPECT_NEAR(layer.first, x.norm().item<double>(), 1e-5 * layer.first);
   }
@@ -191,7 +191,7 @@ TEST_F(Describe, TellsNormsSpectraAndBlocks) {
   ASSERT_EQ(description.layers.size(), wanted.size());
   double norm = 0, relative = 0;
   for (const LayerFacts& layer : description.layers) {
-    const Tensor delta = wanted.at(layer.path).weight.to(torch::kFloat64), values = torch::linalg_svdvals(delta);
+    const Tensor delta = wanted.at(layer.path).weight.to(torch::kDouble), values = torch::linalg_svdvals(delta);
     EXPECT_NEAR(layer.norm, delta.norm().item<double>(), 1e-5 * layer.norm);
     EXPECT_NEAR(layer.values[0], values[0].item<double>(), 1e-5 * layer.values[0]);
     const Tensor shares = values.slice(0, 0, 4) / values.sum();

@@ -37,7 +37,7 @@ std::vector<NamedTensor> low_rank(const Layer& layer, int64_t rank, double alpha
   Shape down = weight.sizes().vec();
   down[0] = rank;
   const Shape up = weight.dim() == 4 ? Shape{weight.size(0), rank, 1, 1} : Shape{weight.size(0), rank};
-  return {{"lora_down.weight", torch::randn(down)}, {"lora_up.weight", torch::randn(up)}, {"alpha", torch::tensor(alpha, torch::kFloat32)}};
+  return {{"lora_down.weight", torch::randn(down)}, {"lora_up.weight", torch::randn(up)}, {"alpha", torch::tensor(alpha, torch::kFloat)}};
 }
 
 // One adapter on each matrix and convolution whose path holds one of the parts; ranks and alphas differ.
@@ -80,7 +80,7 @@ TEST(EveryStyle, IsReadBackToTheSameChangeBitForBit) {
     for (const char* name : names) {
       SCOPED_TRACE(model + " " + name);
       const std::string path = scratch("style_" + model + name + ".safetensors");
-      write_lora(path, contents, find_lora_style(name), torch::kFloat32);
+      write_lora(path, contents, find_lora_style(name), torch::kFloat);
       expect_same(path, contents, layers);
     }
   }
@@ -91,7 +91,7 @@ TEST(PeftStyle, NeedsNotTheConfigBesideIt) {
   const LayerMap layers = tiny_model("sdxl");
   const LoraContents contents = contents_for(layers);
   const std::string path = scratch("peft_alone.safetensors"), beside = scratch("peft_alone.adapter_config.json");
-  write_lora(path, contents, find_lora_style("peft"), torch::kFloat32);
+  write_lora(path, contents, find_lora_style("peft"), torch::kFloat);
   std::ifstream stream(beside);
   const auto config = nlohmann::json::parse(stream);
   EXPECT_EQ(config.at("target_modules").size(), contents.modules.size());
@@ -112,7 +112,7 @@ TEST(PeftStyle, HoldsDora) {
     contents.modules[path].push_back({"dora_scale", torch::rand(magnitude) + 0.5});
   }
   const std::string path = scratch("peft_dora.safetensors");
-  write_lora(path, contents, find_lora_style("peft"), torch::kFloat32);
+  write_lora(path, contents, find_lora_style("peft"), torch::kFloat);
   expect_same(path, contents, layers);
   EXPECT_TRUE(TensorFile::open(path)->contains("unet.mid_block.resnets.0.conv1.lora_magnitude_vector"));
 }
@@ -124,7 +124,7 @@ void expect_as_written_by_others(const std::string& file, const std::string& mod
   LoraContents contents;
   for (const auto& [path, adapter] : loaded->adapters) contents.modules[path] = adapter->tensors();
   const std::string path = scratch("again_" + file + ".safetensors");
-  write_lora(path, contents, find_lora_style(style), torch::kFloat16);
+  write_lora(path, contents, find_lora_style(style), torch::kHalf);
   const auto ours = TensorFile::open(path), theirs = TensorFile::open(golden("lora/" + file + ".safetensors"));
   for (const auto& [key, entry] : theirs->tensors()) {
     ASSERT_TRUE(ours->contains(key)) << key;
@@ -167,7 +167,7 @@ TEST(Hashes, AreThoseThatAnotherProgramComputes) {
   contents.modules[layer->path()] = low_rank(*layer, 600, 600);  // over 1 MiB
   contents.metadata = {{"ss_network_dim", "600"}, {"modelspec.title", "a title"}};
   const std::string path = scratch("hashed.safetensors"), reduced = scratch("reduced.safetensors");
-  write_lora(path, contents, find_lora_style("kohya"), torch::kFloat32);
+  write_lora(path, contents, find_lora_style("kohya"), torch::kFloat);
   const auto file = TensorFile::open(path);
   std::map<std::string, Tensor> tensors;
   for (const auto& [key, entry] : file->tensors()) tensors[key] = file->read(key);
@@ -183,13 +183,13 @@ TEST(Writing, NamesTheModuleThatIsNotFiniteAndKeepsTheOldFile) {
   LoraContents contents;
   contents.modules[layer->path()] = low_rank(*layer, 2, 2);
   const std::string path = scratch("finite.safetensors");
-  write_lora(path, contents, find_lora_style("kohya"), torch::kFloat32);
+  write_lora(path, contents, find_lora_style("kohya"), torch::kFloat);
   const std::string hash = sha256_file(path);
   contents.modules[layer->path()][1].tensor[3][1] = std::numeric_limits<float>::quiet_NaN();
   const auto write = [&](Dtype dtype) { return error_of([&] { write_lora(path, contents, find_lora_style("kohya"), dtype); }); };
-  EXPECT_NE(write(torch::kFloat32).find("lora_unet_mid_block_attentions_0_proj_in.lora_up.weight holds NaN"), std::string::npos);
+  EXPECT_NE(write(torch::kFloat).find("lora_unet_mid_block_attentions_0_proj_in.lora_up.weight holds NaN"), std::string::npos);
   contents.modules[layer->path()][1].tensor[3][1] = 1e5;
-  EXPECT_NE(write(torch::kFloat16).find("too large for float16"), std::string::npos);
+  EXPECT_NE(write(torch::kHalf).find("too large for float16"), std::string::npos);
   EXPECT_EQ(sha256_file(path), hash);
   EXPECT_EQ(write(torch::kBFloat16), "");
 }
@@ -201,7 +201,7 @@ TEST(Writing, KeepsAnAlphaThatHalfPrecisionWouldRound) {
     LoraContents contents;
     contents.modules[layer] = low_rank(*layers.at(layer), 2, alpha);
     const std::string path = scratch("alpha.safetensors");
-    write_lora(path, contents, find_lora_style("kohya"), torch::kFloat16);
+    write_lora(path, contents, find_lora_style("kohya"), torch::kHalf);
     EXPECT_EQ(TensorFile::open(path)->tensors().at("lora_unet_mid_block_attentions_0_proj_in.alpha").stored_dtype, type);
     EXPECT_EQ(load_lora(*LoraFile::open(path), layers, "")->adapters.at(layer)->alpha(), static_cast<float>(alpha));
   }
@@ -213,9 +213,9 @@ TEST(Writing, BundlesEmbeddingsInKohyasFormatOnly) {
   contents.modules["unet.mid_block.attentions.0.proj_in"] = low_rank(*layers.at("unet.mid_block.attentions.0.proj_in"), 2, 2);
   contents.embeddings["my.word"]["emb_params"] = torch::randn({3, 16});
   const std::string path = scratch("bundle.safetensors");
-  write_lora(path, contents, find_lora_style("kohya"), torch::kFloat32);
+  write_lora(path, contents, find_lora_style("kohya"), torch::kFloat);
   EXPECT_TRUE(torch::equal(TensorFile::open(path)->read("bundle_emb.my.word.emb_params"), contents.embeddings["my.word"]["emb_params"]));
-  EXPECT_NE(error_of([&] { write_lora(path, contents, find_lora_style("peft"), torch::kFloat32); }).find("cannot bundle"),
+  EXPECT_NE(error_of([&] { write_lora(path, contents, find_lora_style("peft"), torch::kFloat); }).find("cannot bundle"),
             std::string::npos);
 }
 
@@ -223,7 +223,7 @@ TEST(Writing, RefusesWhatAStyleHasNoWordFor) {
   LoraContents contents;
   contents.modules["vae.decoder.conv_in"] = {{"diff", torch::zeros({2, 2})}};
   const auto write = [&](std::string_view style) {
-    return error_of([&] { write_lora(scratch("no"), contents, find_lora_style(style), torch::kFloat32); });
+    return error_of([&] { write_lora(scratch("no"), contents, find_lora_style(style), torch::kFloat); });
   };
   EXPECT_NE(write("kohya").find("no word for the layer vae.decoder.conv_in"), std::string::npos);
   contents.modules.clear();

@@ -43,7 +43,7 @@ TEST(Checkpoint, AMissingTensorAndAWrongShapeAreNamedAsTheFileSpellsThem) {
       tensors[key] = torch::zeros({5});
       const std::string wrong = fault_of(scratch / "wrong.safetensors", model, tensors);
       EXPECT_NE(wrong.find(key + " (wrong.safetensors) has the shape [5]"), std::string::npos) << wrong;
-      tensors[key] = torch::zeros(whole.at(key).sizes(), torch::kInt32);
+      tensors[key] = torch::zeros(whole.at(key).sizes(), torch::kInt);
       const std::string whole_numbers = fault_of(scratch / "int.safetensors", model, tensors);
       EXPECT_NE(whole_numbers.find(key + " (int.safetensors) holds"), std::string::npos) << whole_numbers;
     }

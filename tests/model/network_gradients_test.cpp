@@ -43,7 +43,7 @@ struct Net {
     for (const auto& config : model.spec.text_encoders) text.push_back(std::make_unique<ClipTextModel>(config, weights / config.component));
     // The same numbers in every dtype; float32 masters, as in training.
     torch::manual_seed(21);
-    const Dtype master = dtype == torch::kFloat64 ? torch::kFloat64 : torch::kFloat32;
+    const Dtype master = dtype == torch::kDouble ? torch::kDouble : torch::kFloat;
     for (const auto& [path, layer] : layers) {
       const Tensor& weight = layer->base_weight();
       if (weight.dim() < 2 || layer->geometry().op == LayerOp::embedding) continue;
@@ -88,11 +88,11 @@ UNetInput unet_input(const ModelSpec& spec) {
 // A scalar that depends on every number of the answer.
 Tensor unet_loss(const Net& net, const UNetInput& input) {
   torch::manual_seed(23);
-  const Tensor out = net.unet->forward(input).to(torch::kFloat64);
-  return (out * torch::randn(out.sizes(), torch::kFloat64)).mean();
+  const Tensor out = net.unet->forward(input).to(torch::kDouble);
+  return (out * torch::randn(out.sizes(), torch::kDouble)).mean();
 }
 
-Tensor text_ids() { return torch::tensor({{1, 70, 700, 7000, 49407, 0}, {1, 90, 90, 9, 9000, 49407}}, torch::kInt64); }
+Tensor text_ids() { return torch::tensor({{1, 70, 700, 7000, 49407, 0}, {1, 90, 90, 9, 9000, 49407}}, torch::kLong); }
 
 // Of both outputs. row: put in the place of the embedding of one token, as a textual inversion is.
 Tensor text_loss(const ClipTextModel& text, const Tensor& row, int skip) {
@@ -101,13 +101,13 @@ Tensor text_loss(const ClipTextModel& text, const Tensor& row, int skip) {
   const Tensor place = torch::zeros({2, 6, 1}, torch::kBool);
   place[0][2] = true, place[1][1] = true;
   embedded = torch::where(place, row.to(embedded.scalar_type()), embedded);
-  const ClipOutput out = text.forward(embedded, torch::tensor({4, 5}, torch::kInt64), skip);
-  const auto sum = [](const Tensor& x) { return (x.to(torch::kFloat64) * torch::randn(x.sizes(), torch::kFloat64)).mean(); };
+  const ClipOutput out = text.forward(embedded, torch::tensor({4, 5}, torch::kLong), skip);
+  const auto sum = [](const Tensor& x) { return (x.to(torch::kDouble) * torch::randn(x.sizes(), torch::kDouble)).mean(); };
   return sum(out.hidden) + sum(out.pooled);
 }
 
 double error_of(const Tensor& got, const Tensor& expected) {
-  return ((got.to(torch::kFloat64) - expected).norm() / expected.norm()).item<double>();
+  return ((got.to(torch::kDouble) - expected).norm() / expected.norm()).item<double>();
 }
 
 void expect_near(const Tensors& got, const Tensors& expected, double allowed) {
@@ -133,7 +133,7 @@ TEST(NetworkGradients, OfTheUNetReachEveryFactorInFloatAndBfloat) {
     SCOPED_TRACE(family);
     const TinyModel model = tiny_model(family);
     const UNetInput input = unet_input(model.spec);
-    Net exact(model, torch::kFloat64), real(model, torch::kFloat32), half(model, torch::kBFloat16);
+    Net exact(model, torch::kDouble), real(model, torch::kFloat), half(model, torch::kBFloat16);
     for (Net* net : {&exact, &real, &half}) unet_loss(*net, input).backward();
     const Tensors expected = exact.take_gradients("unet.");
     expect_near(real.take_gradients("unet."), expected, kFloatTolerance);
@@ -145,21 +145,21 @@ TEST(NetworkGradients, OfTheUNetReachEveryFactorInFloatAndBfloat) {
 
 TEST(NetworkGradients, OfTheUNetReachTheTextAndTheLatent) {
   const TinyModel model = tiny_model("sd1");
-  Net exact(model, torch::kFloat64), real(model, torch::kFloat32);
+  Net exact(model, torch::kDouble), real(model, torch::kFloat);
   std::vector<Tensor> gradients;
   for (Net* net : {&exact, &real}) {
     UNetInput input = unet_input(model.spec);
-    for (Tensor* part : {&input.x, &input.context}) *part = leaf(*part, torch::kFloat32);
+    for (Tensor* part : {&input.x, &input.context}) *part = leaf(*part, torch::kFloat);
     unet_loss(*net, input).backward();
     gradients.push_back(input.x.grad()), gradients.push_back(input.context.grad());
   }
-  EXPECT_LT(error_of(gradients[2], gradients[0].to(torch::kFloat64)), kFloatTolerance);
-  EXPECT_LT(error_of(gradients[3], gradients[1].to(torch::kFloat64)), kFloatTolerance);
+  EXPECT_LT(error_of(gradients[2], gradients[0].to(torch::kDouble)), kFloatTolerance);
+  EXPECT_LT(error_of(gradients[3], gradients[1].to(torch::kDouble)), kFloatTolerance);
 }
 
 TEST(NetworkGradients, OfTheTextEncoderReachEveryFactorAndATrainedRow) {
   const TinyModel model = tiny_model("sdxl");
-  Net exact(model, torch::kFloat64), real(model, torch::kFloat32), half(model, torch::kBFloat16);
+  Net exact(model, torch::kDouble), real(model, torch::kFloat), half(model, torch::kBFloat16);
   for (size_t i = 0; i < model.spec.text_encoders.size(); ++i) {
     const auto& config = model.spec.text_encoders[i];
     SCOPED_TRACE(config.component);
@@ -167,7 +167,7 @@ TEST(NetworkGradients, OfTheTextEncoderReachEveryFactorAndATrainedRow) {
     const Tensor row = torch::randn({config.width}) * 0.02;
     std::vector<std::pair<Tensor, Tensors>> results;
     for (Net* net : {&exact, &real, &half}) {
-      const Tensor trained = leaf(row, net == &exact ? torch::kFloat64 : torch::kFloat32);
+      const Tensor trained = leaf(row, net == &exact ? torch::kDouble : torch::kFloat);
       text_loss(*net->text[i], trained, 1).backward();
       results.emplace_back(trained.grad(), net->take_gradients(config.component + "."));
     }
@@ -181,7 +181,7 @@ TEST(NetworkGradients, OfTheTextEncoderReachEveryFactorAndATrainedRow) {
 TEST(NetworkGradients, AreTheSlopeOfTheLoss) {
   const TinyModel model = tiny_model("sd1");
   const UNetInput input = unet_input(model.spec);
-  Net exact(model, torch::kFloat64), real(model, torch::kFloat32);
+  Net exact(model, torch::kDouble), real(model, torch::kFloat);
   unet_loss(real, input).backward();
   const Tensors gradients = real.take_gradients("unet.");
   torch::NoGradGuard no_grad;
@@ -189,7 +189,7 @@ TEST(NetworkGradients, AreTheSlopeOfTheLoss) {
        {"unet.conv_in", "unet.down_blocks.0.attentions.1.transformer_blocks.0.attn2.to_k", "unet.mid_block.resnets.0.conv1",
         "unet.up_blocks.1.attentions.0.transformer_blocks.0.ff.net.0.proj", "unet.up_blocks.3.resnets.2.conv_shortcut"}) {
     SCOPED_TRACE(path);
-    const Tensor factor = exact.factors.at(path).down, gradient = gradients.at(path + std::string(".down")).to(torch::kFloat64);
+    const Tensor factor = exact.factors.at(path).down, gradient = gradients.at(path + std::string(".down")).to(torch::kDouble);
     // Along the gradient the slope is its length.
     const Tensor direction = gradient / gradient.norm(), start = factor.clone();
     constexpr double kStep = 1e-4;  // the error of central differences is about its square
@@ -205,7 +205,7 @@ TEST(NetworkGradients, AreTheSlopeOfTheLoss) {
 
 TEST(NetworkGradients, AreTheSameBitsWithRecomputation) {
   for (const char* family : {"sd1", "sdxl"}) {
-    for (const Dtype dtype : {torch::kFloat32, torch::kBFloat16}) {
+    for (const Dtype dtype : {torch::kFloat, torch::kBFloat16}) {
       SCOPED_TRACE(::testing::Message() << family << " " << to_string(dtype));
       const TinyModel model = tiny_model(family);
       Net net(model, dtype);
@@ -214,14 +214,14 @@ TEST(NetworkGradients, AreTheSameBitsWithRecomputation) {
       for (const bool recompute : {false, true}) {
         net.unet->recompute = recompute;
         UNetInput input = unet_input(model.spec);
-        input.context = leaf(input.context, torch::kFloat32);
+        input.context = leaf(input.context, torch::kFloat);
         losses.push_back(unet_loss(net, input));
         losses.back().backward();
         gradients.push_back(net.take_gradients("unet."));
         gradients.back()["context"] = input.context.grad();
         for (size_t i = 0; i < net.text.size(); ++i) {
           net.text[i]->recompute = recompute;
-          const Tensor row = leaf(torch::ones({model.spec.text_encoders[i].width}), torch::kFloat32);
+          const Tensor row = leaf(torch::ones({model.spec.text_encoders[i].width}), torch::kFloat);
           text_loss(*net.text[i], row, 1).backward();
           gradients.back()["row" + std::to_string(i)] = row.grad();
         }

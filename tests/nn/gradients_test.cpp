@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/torch_autograd.h"
 #include "nn/functional.h"
 #include "nn/kernels/isa.h"
 #include "nn/kernels/kernels.h"
@@ -20,7 +21,7 @@ using Formula = std::function<Tensor(const Tensors&)>;
 // Largest difference, relative to the largest magnitude of what is expected.
 double error_of(const Tensor& got, const Tensor& expected) {
   EXPECT_EQ(got.sizes(), expected.sizes());
-  const Tensor wide = got.to(torch::kFloat64);
+  const Tensor wide = got.to(torch::kDouble);
   EXPECT_TRUE(wide.isfinite().all().item<bool>());
   const double size = expected.abs().max().item<double>();
   return (wide - expected).abs().max().item<double>() / (size > 0 ? size : 1);
@@ -41,7 +42,7 @@ class Gradients : public testing::TestWithParam<Case> {
   void TearDown() override { kernels::set_isa_limit(Isa::amx); }
 
   Dtype dtype() const { return GetParam().dtype; }
-  bool is_float() const { return dtype() == torch::kFloat32; }
+  bool is_float() const { return dtype() == torch::kFloat; }
   Tensor random(Shape shape) const { return torch::randn(shape).to(dtype()); }
   Tensor picture(Shape shape) const { return random(shape).contiguous(at::MemoryFormat::ChannelsLast); }
 
@@ -64,10 +65,10 @@ class Gradients : public testing::TestWithParam<Case> {
     };
     const Tensors got = torch::autograd::grad({y}, wants(inputs), {direction});
     Tensors wide;
-    for (const auto& x : inputs) wide.push_back(x.detach().to(torch::kFloat64).requires_grad_(x.requires_grad()));
+    for (const auto& x : inputs) wide.push_back(x.detach().to(torch::kDouble).requires_grad_(x.requires_grad()));
     const Tensor expected_y = formula(wide);
     EXPECT_LT(error_of(y.detach(), expected_y.detach()), allowed);
-    const Tensors expected = torch::autograd::grad({expected_y}, wants(wide), {direction.to(torch::kFloat64)});
+    const Tensors expected = torch::autograd::grad({expected_y}, wants(wide), {direction.to(torch::kDouble)});
     ASSERT_EQ(got.size(), expected.size());
     for (size_t i = 0; i < got.size(); ++i) {
       SCOPED_TRACE(testing::Message() << "gradient " << i);
@@ -79,13 +80,13 @@ class Gradients : public testing::TestWithParam<Case> {
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const Isa isa : kernels::kAllIsas) {
-    for (const Dtype dtype : {torch::kFloat32, torch::kBFloat16}) all.push_back({isa, dtype});
+    for (const Dtype dtype : {torch::kFloat, torch::kBFloat16}) all.push_back({isa, dtype});
   }
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(EachInstructionSet, Gradients, testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(to_string(info.param.isa)) + (info.param.dtype == torch::kFloat32 ? "_float32" : "_bfloat16");
+  return std::string(to_string(info.param.isa)) + (info.param.dtype == torch::kFloat ? "_float32" : "_bfloat16");
 });
 
 Tensor leaf(const Tensor& x) { return x.detach().requires_grad_(true); }
@@ -347,9 +348,9 @@ TEST(GradientsOfKernels, NobodyRecordsWhatNobodyTrains) {
 
 // float64 has no kernels: the norms take libtorch's formula, whose gradient is checked by libtorch.
 TEST(GradientsOfKernels, OtherTypesTakeTheFormula) {
-  const Tensor x = leaf(torch::randn({2, 6, 3, 3}, torch::kFloat64)), weight = torch::ones(6), bias = torch::zeros(6);
+  const Tensor x = leaf(torch::randn({2, 6, 3, 3}, torch::kDouble)), weight = torch::ones(6), bias = torch::zeros(6);
   const Tensor shift = torch::ones({2, 6});
-  const Tensor expected = torch::silu(torch::group_norm(x + 1, 2, weight.to(torch::kFloat64), bias.to(torch::kFloat64), 1e-5));
+  const Tensor expected = torch::silu(torch::group_norm(x + 1, 2, weight.to(torch::kDouble), bias.to(torch::kDouble), 1e-5));
   EXPECT_TRUE(torch::allclose(group_norm_with_gradients(x, 2, weight, bias, 1e-5, true, shift), expected));
   EXPECT_TRUE(torch::allclose(layer_norm_with_gradients(x, torch::ones(3), torch::zeros(3), 1e-5), torch::layer_norm(x, {3})));
 }

@@ -12,7 +12,7 @@ namespace {
 // Largest difference, relative to the largest magnitude of what is expected.
 double error_of(const Tensor& got, const Tensor& expected) {
   EXPECT_EQ(got.sizes(), expected.sizes());
-  const Tensor wide = got.to(torch::kFloat64);
+  const Tensor wide = got.to(torch::kDouble);
   EXPECT_TRUE(wide.isfinite().all().item<bool>());
   const double size = expected.abs().max().item<double>();
   return (wide - expected).abs().max().item<double>() / (size > 0 ? size : 1);
@@ -20,10 +20,10 @@ double error_of(const Tensor& got, const Tensor& expected) {
 
 // float32: a few roundings of 2^-24 and sums of up to some thousand terms. bfloat16: the result's own rounding is 2^-9 of a
 // value, so 2^-9 of the largest at most; a product whose inputs are rounded on the way (softmax weights) doubles that.
-double tolerance(Dtype dtype) { return dtype == torch::kFloat32 ? 4e-6 : 1.0 / 256; }
+double tolerance(Dtype dtype) { return dtype == torch::kFloat ? 4e-6 : 1.0 / 256; }
 
 Tensor random(Shape shape, Dtype dtype) { return torch::randn(shape).to(dtype); }
-Tensor wide(const Tensor& x) { return x.to(torch::kFloat64); }
+Tensor wide(const Tensor& x) { return x.to(torch::kDouble); }
 Tensor picture(Shape shape, Dtype dtype) { return random(shape, dtype).contiguous(at::MemoryFormat::ChannelsLast); }
 
 struct Case {
@@ -45,13 +45,13 @@ class Kernels : public testing::TestWithParam<Case> {
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const Isa isa : kAllIsas) {
-    for (const Dtype dtype : {torch::kFloat32, torch::kBFloat16}) all.push_back({isa, dtype});
+    for (const Dtype dtype : {torch::kFloat, torch::kBFloat16}) all.push_back({isa, dtype});
   }
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(EachInstructionSet, Kernels, testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(to_string(info.param.isa)) + (info.param.dtype == torch::kFloat32 ? "_float32" : "_bfloat16");
+  return std::string(to_string(info.param.isa)) + (info.param.dtype == torch::kFloat ? "_float32" : "_bfloat16");
 });
 
 Tensor attention_formula(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, double scale, bool causal) {
@@ -90,12 +90,12 @@ TEST_P(Kernels, attention_hides_the_future_when_causal) {
 
 // One key far above all others, in a late block, so that the running maximum has to jump by more than float32 can hold as a factor.
 TEST_P(Kernels, attention_survives_scores_of_hundreds) {
-  Tensor q = random({1, 70, 40}, torch::kFloat32) * 20, k = random({1, 700, 40}, torch::kFloat32) * 3;
+  Tensor q = random({1, 70, 40}, torch::kFloat) * 20, k = random({1, 700, 40}, torch::kFloat) * 3;
   k.select(1, 650).copy_(q.select(1, 5) * 2);
   q = q.to(dtype()), k = k.to(dtype());
   const Tensor v = random({1, 700, 40}, dtype());
   // Scores of some thousands: their own float32 rounding, 2^-24 · 4000, is the error of the exponent.
-  const double allowed = dtype() == torch::kFloat32 ? 2e-3 : 1.0 / 128;
+  const double allowed = dtype() == torch::kFloat ? 2e-3 : 1.0 / 128;
   EXPECT_LT(error_of(attention(q, k, v, 1, 0.158, false), attention_formula(q, k, v, 1, 0.158, false)), allowed);
 }
 
@@ -128,10 +128,10 @@ Tensor group_norm_formula(const Tensor& x, int64_t groups, const Tensor& weight,
 TEST_P(Kernels, conversions_are_those_of_libtorch_bit_for_bit) {
   if (dtype() == torch::kBFloat16) GTEST_SKIP() << "the same for both";
   // every float16 there is, subnormal, infinite and NaN ones too; then floats that round both ways, with an odd number at the end
-  const Tensor halves = torch::arange(0, 65536, torch::kInt32).to(torch::kInt16).view(torch::kFloat16);
+  const Tensor halves = torch::arange(0, 65536, torch::kInt).to(torch::kShort).view(torch::kHalf);
   const Tensor floats = torch::cat({torch::randn({4099}), torch::tensor({1.00390625f, 1.01171875f, 3.4e38f, -0.0f, INFINITY, NAN})});
-  for (const auto& [from, to] : {std::pair{halves, torch::kFloat32}, {halves, torch::kBFloat16}, {floats, torch::kBFloat16},
-                                 {floats.to(torch::kBFloat16), torch::kFloat32}, {floats, torch::kFloat16}}) {
+  for (const auto& [from, to] : {std::pair{halves, torch::kFloat}, {halves, torch::kBFloat16}, {floats, torch::kBFloat16},
+                                 {floats.to(torch::kBFloat16), torch::kFloat}, {floats, torch::kHalf}}) {
     const Tensor expected = from.to(to), got = converted(from, to);
     EXPECT_EQ(got.scalar_type(), to);
     EXPECT_TRUE(torch::equal(got.nan_to_num(7, 8, 9), expected.nan_to_num(7, 8, 9)));
@@ -185,10 +185,10 @@ TEST_P(Kernels, geglu_is_the_first_half_times_gelu_of_the_second) {
 
 TEST_P(Kernels, activations_over_their_whole_range) {
   const Tensor x = torch::linspace(-30, 30, 20011).to(dtype());
-  const double value = dtype() == torch::kFloat32 ? 1e-6 : 0;  // absolute; in bfloat16 half a unit of the last place besides
+  const double value = dtype() == torch::kFloat ? 1e-6 : 0;  // absolute; in bfloat16 half a unit of the last place besides
   const auto near = [&](const Tensor& got, const Tensor& expected) {
     const Tensor allowed =
-        value + expected.abs() * (dtype() == torch::kFloat32 ? 1e-6 : 1.0 / 256) + (dtype() == torch::kFloat32 ? 0 : 1e-5);
+        value + expected.abs() * (dtype() == torch::kFloat ? 1e-6 : 1.0 / 256) + (dtype() == torch::kFloat ? 0 : 1e-5);
     return ((wide(got) - expected).abs() <= allowed).all().item<bool>();
   };
   EXPECT_TRUE(near(kernels::silu(x), at::silu(wide(x))));
@@ -216,15 +216,15 @@ class Packed : public testing::TestWithParam<Dtype> {
  protected:
   void SetUp() override { torch::manual_seed(6); }
 };
-INSTANTIATE_TEST_SUITE_P(EachType, Packed, testing::Values(torch::kFloat32, torch::kBFloat16),
-                         [](const auto& info) { return std::string(info.param == torch::kFloat32 ? "float32" : "bfloat16"); });
+INSTANTIATE_TEST_SUITE_P(EachType, Packed, testing::Values(torch::kFloat, torch::kBFloat16),
+                         [](const auto& info) { return std::string(info.param == torch::kFloat ? "float32" : "bfloat16"); });
 
 // The same packed weight serves every number of rows, also those that oneDNN would have packed it differently for.
 TEST_P(Packed, linear_with_and_without_bias_and_residual) {
   const Dtype dtype = GetParam();
   for (const auto& [in, out] : {std::pair<int64_t, int64_t>{320, 320}, {40, 7}, {768, 320}, {3, 130}, {1280, 96}}) {
     for (const bool biased : {false, true}) {
-      const Tensor weight = random({out, in}, torch::kFloat32) / std::sqrt(static_cast<double>(in)),
+      const Tensor weight = random({out, in}, torch::kFloat) / std::sqrt(static_cast<double>(in)),
                    bias = biased ? torch::randn({out}) : Tensor();
       const auto linear = PackedLinear::make(weight, bias, dtype);
       for (const int64_t rows : {1, 2, 77, 1000}) {
@@ -244,7 +244,7 @@ TEST_P(Packed, convolutions_of_every_kind_that_the_models_have) {
     int kernel, stride, padding;
   } kinds[] = {{4, 32, 3, 1, 1}, {32, 48, 3, 1, 1}, {64, 64, 3, 2, 1}, {64, 32, 1, 1, 0}, {33, 3, 3, 1, 1}, {128, 128, 3, 2, 0}};
   for (const auto& kind : kinds) {
-    const Tensor weight = random({kind.out, kind.in, kind.kernel, kind.kernel}, torch::kFloat32) /
+    const Tensor weight = random({kind.out, kind.in, kind.kernel, kind.kernel}, torch::kFloat) /
                           std::sqrt(static_cast<double>(kind.in * kind.kernel * kind.kernel));
     const Tensor bias = torch::randn({kind.out});
     const auto conv = PackedConv2d::make(weight, bias, kind.stride, kind.padding, dtype);
@@ -263,12 +263,12 @@ TEST_P(Packed, convolutions_of_every_kind_that_the_models_have) {
 // 16×256 takes another oneDNN kernel than 64×64 on CPUs with AMX, for which the weight is packed anew, and back again.
 TEST_P(Packed, convolutions_change_between_sizes_of_picture) {
   const Dtype dtype = GetParam();
-  const Tensor weight = random({128, 128, 3, 3}, torch::kFloat32) / 34, bias = torch::randn({128});
+  const Tensor weight = random({128, 128, 3, 3}, torch::kFloat) / 34, bias = torch::randn({128});
   const auto conv = PackedConv2d::make(weight, bias, 1, 1, dtype);
   for (const auto& [height, width] : {std::pair<int64_t, int64_t>{16, 256}, {8, 8}, {16, 256}, {5, 512}, {64, 8}}) {
     const Tensor x = picture({1, 128, height, width}, dtype);
     // float32 as the reference: float64 convolutions of this size take seconds; its own error is about 1e-6.
-    const Tensor expected = wide(at::conv2d(x.to(torch::kFloat32), weight.to(dtype).to(torch::kFloat32), bias, 1, 1));
+    const Tensor expected = wide(at::conv2d(x.to(torch::kFloat), weight.to(dtype).to(torch::kFloat), bias, 1, 1));
     EXPECT_LT(error_of((*conv)(x), expected), tolerance(dtype));
   }
 }

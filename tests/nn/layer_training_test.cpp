@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/torch_autograd.h"
 #include "nn/kernels/kernels.h"
 #include "nn/layer.h"
 
@@ -60,12 +61,12 @@ Tensor random_input(const Case& c) {
 // The weights are what the dtype can hold, so that the formula has the very same ones.
 Layer make(const Case& c, Dtype dtype) {
   const double fan_in = static_cast<double>(torch::empty(c.weight)[0].numel());
-  const Tensor weight = (torch::randn(c.weight) / std::sqrt(fan_in)).to(dtype).to(torch::kFloat32);
-  return Layer("unet.test", c.geometry, weight, torch::randn({c.weight[0]}).to(dtype).to(torch::kFloat32), {torch::kCPU, dtype});
+  const Tensor weight = (torch::randn(c.weight) / std::sqrt(fan_in)).to(dtype).to(torch::kFloat);
+  return Layer("unet.test", c.geometry, weight, torch::randn({c.weight[0]}).to(dtype).to(torch::kFloat), {torch::kCPU, dtype});
 }
 
 Tensor leaf(const Tensor& x) { return x.detach().clone().set_requires_grad(true); }
-Tensor wide(const Tensor& x) { return x.detach().to(torch::kFloat64); }
+Tensor wide(const Tensor& x) { return x.detach().to(torch::kDouble); }
 
 // Largest difference, relative to the largest magnitude of what is expected.
 double error_of(const Tensor& got, const Tensor& expected) {
@@ -75,13 +76,13 @@ double error_of(const Tensor& got, const Tensor& expected) {
 
 // float32: sums of up to some thousand products, each rounded at 2^-24. bfloat16: the sums are in float32, and the result is rounded at
 // 2^-9 of its value.
-double tolerance(Dtype dtype) { return dtype == torch::kFloat32 ? 1e-5 : 1.0 / 256; }
+double tolerance(Dtype dtype) { return dtype == torch::kFloat ? 1e-5 : 1.0 / 256; }
 
-const std::vector<Dtype> kDtypes{torch::kFloat32, torch::kBFloat16};
+const std::vector<Dtype> kDtypes{torch::kFloat, torch::kBFloat16};
 
 // plain() of the float64 copies.
 Tensor formula(const Layer& layer, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  Layer exact(layer.path(), layer.geometry(), wide(layer.base_weight()), wide(layer.base_bias()), {torch::kCPU, torch::kFloat64});
+  Layer exact(layer.path(), layer.geometry(), wide(layer.base_weight()), wide(layer.base_bias()), {torch::kCPU, torch::kDouble});
   return exact.plain(x, weight, bias);
 }
 
@@ -123,7 +124,7 @@ TEST(LayerTraining, TheResidualHasItsGradientWhetherOrNotTheInputHasOne) {
   for (const Case& c : products()) {
     for (const bool input_too : {false, true}) {
       SCOPED_TRACE(testing::Message() << c.name << ", input too: " << input_too);
-      const Layer layer = make(c, torch::kFloat32);
+      const Layer layer = make(c, torch::kFloat);
       const Tensor x = random_input(c).set_requires_grad(input_too);
       const Tensor residual = leaf(torch::randn_like(layer(x.detach())));
       const Tensor y = layer(x, residual);
@@ -140,7 +141,7 @@ TEST(LayerTraining, AFrozenLayerKeepsNoActivationAndGivesItsWeightNoGradient) {
   for (const Case& c : products()) {
     if (c.geometry.circular) continue;  // its padding keeps shapes only, too, but makes its own copy of x
     SCOPED_TRACE(c.name);
-    const Layer layer = make(c, torch::kFloat32);
+    const Layer layer = make(c, torch::kFloat);
     const Tensor start = leaf(random_input(c));
     Tensor x = start + 1;
     const c10::weak_intrusive_ptr<at::TensorImpl> input(x.getIntrusivePtr());
@@ -157,7 +158,7 @@ TEST(LayerTraining, AMergedLayerPassesGradientsThroughTheWeightThatForwardHad) {
   torch::manual_seed(6);
   for (const Case& c : products()) {
     SCOPED_TRACE(c.name);
-    Layer layer = make(c, torch::kFloat32);
+    Layer layer = make(c, torch::kFloat);
     const Tensor merged = layer.base_weight() + torch::randn(c.weight) / 8;
     layer.set_merged(merged, {});
     const Tensor x = leaf(random_input(c)), exact = leaf(wide(x));
@@ -166,14 +167,14 @@ TEST(LayerTraining, AMergedLayerPassesGradientsThroughTheWeightThatForwardHad) {
     const Tensor direction = torch::randn_like(y);
     y.backward(direction);
     formula(layer, exact, wide(merged), wide(layer.base_bias())).backward(wide(direction));
-    EXPECT_LT(error_of(x.grad(), exact.grad()), tolerance(torch::kFloat32));
+    EXPECT_LT(error_of(x.grad(), exact.grad()), tolerance(torch::kFloat));
   }
 }
 
 TEST(LayerTraining, RunTimeTermsHaveGradientsBesideThePackedWeight) {
   torch::manual_seed(7);
   for (const bool input_has_gradient : {false, true}) {
-    Layer layer = make(products()[0], torch::kFloat32);
+    Layer layer = make(products()[0], torch::kFloat);
     const Tensor down = leaf(torch::randn({4, 40})), up = leaf(torch::randn({24, 4}));
     layer.set_run_time_terms({[&](const Layer&, const Tensor& x) { return torch::linear(torch::linear(x, down), up); }});
     const Tensor x = random_input(products()[0]).set_requires_grad(input_has_gradient), residual = leaf(torch::randn({2, 5, 24}));
@@ -183,10 +184,10 @@ TEST(LayerTraining, RunTimeTermsHaveGradientsBesideThePackedWeight) {
     const Tensor exact = leaf(wide(x)), exact_down = leaf(wide(down)), exact_up = leaf(wide(up));
     const Tensor weight = wide(layer.base_weight()) + torch::matmul(exact_up, exact_down);
     formula(layer, exact, weight, wide(layer.base_bias())).backward(wide(direction));
-    EXPECT_LT(error_of(down.grad(), exact_down.grad()), tolerance(torch::kFloat32));
-    EXPECT_LT(error_of(up.grad(), exact_up.grad()), tolerance(torch::kFloat32));
+    EXPECT_LT(error_of(down.grad(), exact_down.grad()), tolerance(torch::kFloat));
+    EXPECT_LT(error_of(up.grad(), exact_up.grad()), tolerance(torch::kFloat));
     if (input_has_gradient) {
-      EXPECT_LT(error_of(x.grad(), exact.grad()), tolerance(torch::kFloat32));
+      EXPECT_LT(error_of(x.grad(), exact.grad()), tolerance(torch::kFloat));
     }
   }
 }
@@ -198,8 +199,8 @@ TEST(LayerTraining, ALiveWeightIsTrained) {
       SCOPED_TRACE(testing::Message() << c.name << " " << to_string(dtype));
       Layer layer = make(c, dtype);
       // Float32 masters of numbers that bfloat16 has too.
-      const Tensor weight = leaf((layer.base_weight() * 1.5).to(dtype).to(torch::kFloat32));
-      const Tensor bias = leaf((layer.base_bias() * 0.5).to(dtype).to(torch::kFloat32));
+      const Tensor weight = leaf((layer.base_weight() * 1.5).to(dtype).to(torch::kFloat));
+      const Tensor bias = leaf((layer.base_bias() * 0.5).to(dtype).to(torch::kFloat));
       layer.set_live([&] { return LiveWeight{weight, bias}; });
       const Tensor x = leaf(random_input(c).to(dtype));
       const Tensor y = layer(x), direction = torch::randn_like(y);
@@ -212,7 +213,7 @@ TEST(LayerTraining, ALiveWeightIsTrained) {
       EXPECT_LT(error_of(weight.grad(), exact_weight.grad()), allowed);
       EXPECT_LT(error_of(bias.grad(), exact_bias.grad()), allowed);
       EXPECT_LT(error_of(x.grad(), exact.grad()), allowed);
-      EXPECT_EQ(weight.grad().scalar_type(), torch::kFloat32);
+      EXPECT_EQ(weight.grad().scalar_type(), torch::kFloat);
     }
   }
 }
@@ -222,14 +223,14 @@ TEST(LayerTraining, ALiveWeightIsAskedForAtEachForwardAndItsEndIsTheLayerAsItWas
   for (const Case& c : all_float_cases()) {
     SCOPED_TRACE(c.name);
     torch::NoGradGuard no_grad;
-    Layer layer = make(c, torch::kFloat32);
+    Layer layer = make(c, torch::kFloat);
     const Tensor x = random_input(c), before = layer(x);
     int asked = 0;
     layer.set_live([&] { return ++asked, LiveWeight{layer.base_weight() * asked, layer.base_bias()}; });
     EXPECT_TRUE(layer.is_live());
     for (const int times : {1, 2}) {
       const Tensor expected = layer.plain(x, layer.base_weight() * times, layer.base_bias());
-      EXPECT_LT(error_of(layer(x), wide(expected)), tolerance(torch::kFloat32));
+      EXPECT_LT(error_of(layer(x), wide(expected)), tolerance(torch::kFloat));
     }
     EXPECT_EQ(asked, 2);
     layer.set_live({});
@@ -244,7 +245,7 @@ TEST(LayerTraining, ALiveWeightIsAskedForAtEachForwardAndItsEndIsTheLayerAsItWas
 }
 
 TEST(LayerTraining, ALiveWeightOfAnotherShapeIsRefused) {
-  Layer layer = make(products()[0], torch::kFloat32);
+  Layer layer = make(products()[0], torch::kFloat);
   layer.set_live([] { return LiveWeight{torch::randn({24, 41}), {}}; });
   EXPECT_THROW(layer(torch::randn({2, 40})), Error);
 }
@@ -252,7 +253,7 @@ TEST(LayerTraining, ALiveWeightOfAnotherShapeIsRefused) {
 TEST(LayerTraining, GroupNormAndSiluInOnePassTrainLikeTheTwo) {
   torch::manual_seed(10);
   const Case c = norms()[0];
-  Layer layer = make(c, torch::kFloat32);
+  Layer layer = make(c, torch::kFloat);
   const Tensor weight = leaf(layer.base_weight()), bias = leaf(layer.base_bias());
   layer.set_live([&] { return LiveWeight{weight, bias}; });
   const Tensor x = leaf(random_input(c)), shift = leaf(torch::randn({2, 32}));
@@ -263,7 +264,7 @@ TEST(LayerTraining, GroupNormAndSiluInOnePassTrainLikeTheTwo) {
   const Tensor shifted = exact[0] + exact[1].unsqueeze(-1).unsqueeze(-1);
   torch::silu(formula(layer, shifted, exact[2], exact[3])).backward(wide(direction));
   const Tensors got{x, shift, weight, bias};
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(error_of(got[i].grad(), exact[i].grad()), tolerance(torch::kFloat32)) << i;
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(error_of(got[i].grad(), exact[i].grad()), tolerance(torch::kFloat)) << i;
 }
 
 TEST(LayerTraining, OfALiveEmbeddingTheRowsThatWereReadHaveAGradientAndRepeatedOnesTheSum) {
@@ -272,13 +273,13 @@ TEST(LayerTraining, OfALiveEmbeddingTheRowsThatWereReadHaveAGradientAndRepeatedO
     const Tensor table = leaf(torch::randn({50, 8}));
     Layer layer("text_encoder.tokens", {.op = LayerOp::embedding}, table.detach(), {}, {torch::kCPU, dtype});
     layer.set_live([&] { return LiveWeight{table, {}}; });
-    const Tensor ids = torch::tensor({{3, 7, 3}, {49, 3, 0}}, torch::kInt64);
+    const Tensor ids = torch::tensor({{3, 7, 3}, {49, 3, 0}}, torch::kLong);
     const Tensor y = layer(ids);
     EXPECT_EQ(y.scalar_type(), dtype);
     // Small whole numbers, whose sums are exact in either dtype.
     const Tensor direction = torch::randint(-4, 5, {2, 3, 8}).to(dtype);
     y.backward(direction);
-    const Tensor expected = torch::zeros({50, 8}).index_add(0, ids.flatten(), direction.to(torch::kFloat32).flatten(0, 1));
+    const Tensor expected = torch::zeros({50, 8}).index_add(0, ids.flatten(), direction.to(torch::kFloat).flatten(0, 1));
     EXPECT_TRUE(torch::equal(table.grad(), expected));
   }
 }
@@ -289,7 +290,7 @@ TEST(LayerTraining, WithoutOneDnnThePackedFormsAreLibtorchsOperations) {
   for (const Case& c : products()) {
     if (c.geometry.circular) continue;
     SCOPED_TRACE(c.name);
-    const Layer layer = make(c, torch::kFloat32);
+    const Layer layer = make(c, torch::kFloat);
     const Tensor weight = wide(layer.base_weight()), bias = wide(layer.base_bias()), x = leaf(wide(random_input(c)));
     const Tensor expected = formula(layer, x, weight, bias);
     const Tensor dy = torch::randn_like(expected), residual = torch::randn_like(expected);
@@ -297,10 +298,10 @@ TEST(LayerTraining, WithoutOneDnnThePackedFormsAreLibtorchsOperations) {
     torch::NoGradGuard no_grad;
     Tensor y, dx;
     if (c.geometry.op == LayerOp::linear) {
-      const auto op = kernels::PackedLinear::make(weight, bias, torch::kFloat64);
+      const auto op = kernels::PackedLinear::make(weight, bias, torch::kDouble);
       y = (*op)(x, residual), dx = op->input_gradient(dy);
     } else {
-      const auto op = kernels::PackedConv2d::make(weight, bias, c.geometry.stride, c.geometry.padding, torch::kFloat64);
+      const auto op = kernels::PackedConv2d::make(weight, bias, c.geometry.stride, c.geometry.padding, torch::kDouble);
       y = (*op)(x, residual), dx = op->input_gradient(dy, c.input);
     }
     constexpr double kSameOperation = 1e-12;
@@ -310,7 +311,7 @@ TEST(LayerTraining, WithoutOneDnnThePackedFormsAreLibtorchsOperations) {
 }
 
 TEST(LayerTraining, ASecondDerivativeOfAFrozenLayerIsRefused) {
-  const Layer layer = make(products()[0], torch::kFloat32);
+  const Layer layer = make(products()[0], torch::kFloat);
   const Tensor x = leaf(random_input(products()[0]));
   const Tensor y = layer(x).square().sum();
   EXPECT_THROW(torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true), Error);

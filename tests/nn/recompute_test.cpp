@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/torch_autograd.h"
 #include "nn/functional.h"
 #include "nn/layer.h"
 

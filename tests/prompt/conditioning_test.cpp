@@ -64,7 +64,7 @@ TEST_F(ConditioningTest, GivesTheConditioningOfTheWebui) {
 
 TEST_F(ConditioningTest, VectorsOfAnEmbeddingStandInForTokens) {
   // An embedding that holds the vectors of the tokens "red cat" gives what the words give.
-  const Tensor vectors = model_.embed(torch::tensor({{736, 2368}}, torch::kInt64))[0];
+  const Tensor vectors = model_.embed(torch::tensor({{736, 2368}}, torch::kLong))[0];
   EmbeddingStore store({16});
   store.add({"zzqx", "0123456789ab", {vectors}});
   PromptEncoder with(std::vector<const ClipTextModel*>{&model_}, store, {}), without({&model_}, none_, {});

@@ -30,7 +30,7 @@ class EmbeddingFile : public testing::Test {
 Tensor eighths(int64_t first, Shape shape) {
   int64_t count = 1;
   for (const auto size : shape) count *= size;
-  return (torch::arange(first, first + count).to(torch::kFloat32) / 8).reshape(shape);
+  return (torch::arange(first, first + count).to(torch::kFloat) / 8).reshape(shape);
 }
 }  // namespace
 
@@ -77,7 +77,7 @@ TEST_F(EmbeddingFile, ReadsTheTextOfAPicture) {
 TEST_F(EmbeddingFile, ReadsEveryTensorForm) {
   EXPECT_EQ(reread({{"emb_params", eighths(0, {3, 768})}})[0].count(), 3);
   EXPECT_EQ(reread({{"anything", eighths(0, {768})}})[0].count(), 1);
-  EXPECT_EQ(reread({{"anything", eighths(0, {2, 768}).to(torch::kFloat16)}})[0].vectors[0].scalar_type(), torch::kFloat32);
+  EXPECT_EQ(reread({{"anything", eighths(0, {2, 768}).to(torch::kHalf)}})[0].vectors[0].scalar_type(), torch::kFloat);
   for (const auto& [l, g] : {std::pair("clip_l", "clip_g"), std::pair("text_encoders_0", "text_encoders_1")}) {
     const auto both = reread({{l, eighths(0, {2, 768})}, {g, eighths(0, {2, 1280})}});
     ASSERT_EQ(both.size(), 1U);
@@ -98,7 +98,7 @@ TEST_F(EmbeddingFile, SaysWhatIsWrongWithOtherFiles) {
   EXPECT_TRUE(bad({{"lora_unet_a.lora_up.weight", eighths(0, {2, 8})}, {"lora_unet_a.lora_down.weight", eighths(0, {8, 2})}}));
   EXPECT_TRUE(bad({{"emb_params", eighths(0, {2, 2, 2})}}));
   EXPECT_TRUE(bad({{"emb_params", torch::full({1, 8}, NAN)}}));
-  EXPECT_TRUE(bad({{"emb_params", torch::ones({1, 8}, torch::kInt64)}}));
+  EXPECT_TRUE(bad({{"emb_params", torch::ones({1, 8}, torch::kLong)}}));
   EXPECT_TRUE(bad({{"clip_l", eighths(0, {2, 768})}, {"clip_g", eighths(0, {3, 1280})}}));
 }
 

@@ -68,9 +68,9 @@ TEST(FirstStep, IsKDiffusions) {
     bool img2img = file->contains("init_latent");
     RunPlan plan = img2img ? plan_img2img(sampler, find_schedule(c.schedule), 10, 0.6, range_of(noise))
                            : plan_run(sampler, find_schedule(c.schedule), 10, range_of(noise));
-    Tensor sigmas = file->read("sigmas").to(torch::kFloat64);
+    Tensor sigmas = file->read("sigmas").to(torch::kDouble);
     ASSERT_EQ(static_cast<size_t>(sigmas.numel()), plan.sigmas.size()) << c.file;
-    EXPECT_LT(relative(torch::tensor(plan.sigmas, torch::kFloat64), sigmas), 2e-6) << c.file;
+    EXPECT_LT(relative(torch::tensor(plan.sigmas, torch::kDouble), sigmas), 2e-6) << c.file;
 
     Tensor x = start(sampler, plan, file->read("init_noise"), img2img ? file->read("init_latent") : Tensor());
     EXPECT_LT(relative(x, file->read("start")), 1e-6) << c.file;
@@ -113,9 +113,9 @@ TEST(FirstStep, IsDiffusers) {
     DiffusersConfig config{c.scheduler, c.spacing, std::string_view(c.spacing) == "leading", c.karras};
     if (c.sde) config.algorithm_type = "sde-dpmsolver++";
     DiffusersRun run = plan_diffusers(config, c.steps, noise, c.strength);
-    Tensor timesteps = file->read("timesteps").to(torch::kFloat64);
+    Tensor timesteps = file->read("timesteps").to(torch::kDouble);
     ASSERT_EQ(static_cast<size_t>(timesteps.numel()), run.timesteps.size()) << c.file;
-    EXPECT_LT((torch::tensor(run.timesteps, torch::kFloat64) - timesteps).abs().max().item<double>(), 1e-3) << c.file;
+    EXPECT_LT((torch::tensor(run.timesteps, torch::kDouble) - timesteps).abs().max().item<double>(), 1e-3) << c.file;
 
     double first = run.sigmas[0], second = run.sigmas[1];
     Tensor unit = file->read("init_noise");

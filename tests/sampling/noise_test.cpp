@@ -1,5 +1,6 @@
 #include "sampling/noise.h"
 
+#include <ATen/TensorIndexing.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -17,7 +18,7 @@ class SeedShower : public RandomStream {
  public:
   explicit SeedShower(uint64_t seed) : seed_(seed) {}
   Tensor normal(const Shape& shape) override {
-    return torch::full(shape, (static_cast<double>((seed_ >> 7) % 2001) - 1000) / 500, torch::kFloat64);
+    return torch::full(shape, (static_cast<double>((seed_ >> 7) % 2001) - 1000) / 500, torch::kDouble);
   }
 
  private:

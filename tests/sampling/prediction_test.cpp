@@ -9,10 +9,10 @@ using namespace lorikeet;
 
 TEST(Predictions, ToX0InvertsTarget) {
   torch::manual_seed(1);
-  Tensor x0 = torch::randn({3, 4, 5, 6}, torch::kFloat64), noise = torch::randn_like(x0);
+  Tensor x0 = torch::randn({3, 4, 5, 6}, torch::kDouble), noise = torch::randn_like(x0);
   for (const Prediction& p : predictions()) {
-    for (Tensor sigma : {torch::tensor({0.03, 1.0, 14.6}, torch::kFloat64), torch::tensor(2.5, torch::kFloat64),
-                         torch::tensor({4518.0}, torch::kFloat64)}) {
+    for (Tensor sigma : {torch::tensor({0.03, 1.0, 14.6}, torch::kDouble), torch::tensor(2.5, torch::kDouble),
+                         torch::tensor({4518.0}, torch::kDouble)}) {
       Tensor x = p.noised(x0, noise, sigma), back = p.to_x0(x, p.target(x0, noise, sigma), sigma);
       EXPECT_LT((back - x0).abs().max().item<double>(), 1e-9) << p.name;
       EXPECT_LT((x - x0 - per_picture(sigma, x0) * noise).abs().max().item<double>(), 1e-12) << p.name;
@@ -21,7 +21,7 @@ TEST(Predictions, ToX0InvertsTarget) {
 }
 
 TEST(Predictions, SeeAnInputOfTheVarianceThatTheyWereTrainedOn) {
-  Tensor sigma = torch::tensor({0.5, 3.0}, torch::kFloat64);
+  Tensor sigma = torch::tensor({0.5, 3.0}, torch::kDouble);
   Tensor vp = find_prediction("epsilon").input_scale(sigma), flow = find_prediction("flow").input_scale(sigma);
   EXPECT_TRUE(torch::allclose(vp, 1 / (sigma * sigma + 1).sqrt()));
   EXPECT_TRUE(torch::equal(vp, find_prediction("v").input_scale(sigma)));
@@ -30,8 +30,8 @@ TEST(Predictions, SeeAnInputOfTheVarianceThatTheyWereTrainedOn) {
 
 TEST(Predictions, VIsTheAngularVelocity) {
   // Salimans and Ho 2022, appendix D: v = alpha eps - sigma x0 with alpha² + sigma² = 1. At alpha = 0.6, sigma = 0.8: ours is 4/3.
-  Tensor x0 = torch::full({1, 1, 1, 1}, 2.0, torch::kFloat64), noise = torch::full_like(x0, 5.0);
-  EXPECT_NEAR(find_prediction("v").target(x0, noise, torch::tensor(4.0 / 3, torch::kFloat64)).item<double>(), 0.6 * 5 - 0.8 * 2, 1e-12);
+  Tensor x0 = torch::full({1, 1, 1, 1}, 2.0, torch::kDouble), noise = torch::full_like(x0, 5.0);
+  EXPECT_NEAR(find_prediction("v").target(x0, noise, torch::tensor(4.0 / 3, torch::kDouble)).item<double>(), 0.6 * 5 - 0.8 * 2, 1e-12);
 }
 
 TEST(Predictions, AreFoundUnderTheNamesInUse) {

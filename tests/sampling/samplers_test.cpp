@@ -61,7 +61,7 @@ double error_of(const Sampler& sampler, int steps, double eta) {
   };
   PictureNoise noise = noise_of({1});
   Progress progress;
-  sampler.sample({denoise, sigmas, noise, progress, eta}, torch::ones({1, 1, 1, 1}, torch::kFloat64));
+  sampler.sample({denoise, sigmas, noise, progress, eta}, torch::ones({1, 1, 1, 1}, torch::kDouble));
   double wanted = gaussian_solution(sigmas.front(), goal);
   return std::abs(seen.item<double>() - wanted) / wanted;
 }
@@ -176,7 +176,7 @@ TEST(Samplers, DpmFastIsOfThirdOrder) {
     PictureNoise noise = noise_of({1});
     Progress progress;
     Denoise denoise = gaussian;
-    Tensor x = find_sampler("dpm_fast").sample({denoise, sigmas, noise, progress, 0}, torch::ones({1, 1, 1, 1}, torch::kFloat64));
+    Tensor x = find_sampler("dpm_fast").sample({denoise, sigmas, noise, progress, 0}, torch::ones({1, 1, 1, 1}, torch::kDouble));
     return std::abs(x.item<double>() / gaussian_solution(10, 0.1) - 1);
   };
   EXPECT_GT(std::log2(error(62) / error(125)), 2.5);  // 3 n + 2 calls: the last step is of second order

@@ -22,7 +22,7 @@ const TensorFile& golden() {
 }
 
 std::vector<double> values(const std::string& name) {
-  Tensor t = golden().read(name).to(torch::kFloat64).contiguous();
+  Tensor t = golden().read(name).to(torch::kDouble).contiguous();
   return {t.data_ptr<double>(), t.data_ptr<double>() + t.numel()};
 }
 

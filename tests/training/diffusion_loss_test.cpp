@@ -88,8 +88,8 @@ TEST(DiffusionLoss, IsTheMeanSquaredErrorAndHasItsGradient) {
   for (int64_t i = 0; i < 2; ++i) {
     const int t = loss.timestep_of(batch.random[i]);
     const double a = alpha_bar(t), weight = i == 0 ? 1 : 0.25;
-    const Tensor noise = loss.noise_of(kLatent, batch.random[i]).to(torch::kFloat64);
-    const Tensor x = std::sqrt(a) * batch.latents[i].to(torch::kFloat64) + std::sqrt(1 - a) * noise;
+    const Tensor noise = loss.noise_of(kLatent, batch.random[i]).to(torch::kDouble);
+    const Tensor x = std::sqrt(a) * batch.latents[i].to(torch::kDouble) + std::sqrt(1 - a) * noise;
     const Tensor error = 0.5 * x + t / 1000.0 - noise;
     const double row = weight * (error * error).mean().item<double>();
     EXPECT_NEAR(value.rows[i].item<double>(), row, row * 1e-5);

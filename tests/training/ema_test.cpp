@@ -25,12 +25,12 @@ void change(std::vector<ParameterGroup>& groups, int step) {
 TEST(Ema, IsTheAverageWithItsWarmUp) {
   auto groups = two_groups();
   Ema ema(groups, 0.25);
-  torch::Tensor wanted = groups[1].parameters[0].tensor.detach().to(torch::kFloat64).clone();
+  torch::Tensor wanted = groups[1].parameters[0].tensor.detach().to(torch::kDouble).clone();
   for (int n = 0; n < 6; ++n) {
     change(groups, n);
     ema.update();
     const double decay = std::min(0.25, (1.0 + n) / (10.0 + n));  // 0.1, 0.18, 0.25, …
-    wanted = decay * wanted + (1 - decay) * groups[1].parameters[0].tensor.detach().to(torch::kFloat64);
+    wanted = decay * wanted + (1 - decay) * groups[1].parameters[0].tensor.detach().to(torch::kDouble);
   }
   EmaWeights weights(&ema);
   // 6 steps, each rounded to float32

@@ -121,7 +121,7 @@ std::vector<Event> events_in(const fs::path& path) {
   return events;
 }
 
-struct EventFileTest : testing::Test {
+struct EventFileTest : ::testing::Test {
   fs::path folder = fs::temp_directory_path() / ("lorikeet_events_" + std::to_string(::getpid()));
   void SetUp() override { fs::create_directories(folder); }
   void TearDown() override { fs::remove_all(folder); }

@@ -35,7 +35,7 @@ int64_t count(const Picture& picture, int red, int green, int blue) {
   return found;
 }
 
-struct LossCurveTest : testing::Test {
+struct LossCurveTest : ::testing::Test {
   fs::path png = fs::temp_directory_path() / ("lorikeet_curve_" + std::to_string(::getpid()) + ".png");
   void TearDown() override { fs::remove(png); }
   Picture drawn(const std::vector<LogRow>& rows) {

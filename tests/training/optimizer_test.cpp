@@ -1,5 +1,6 @@
 #include "training/optimizer.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -62,8 +63,8 @@ double number_of(const Optimizer& optimizer, std::string_view name) {
   return std::nan("");
 }
 
-class ForEachOptimizer : public testing::TestWithParam<OptimizerKind> {};
-std::string kind_name(const testing::TestParamInfo<OptimizerKind>& info) { return std::string(info.param.name); }
+class ForEachOptimizer : public ::testing::TestWithParam<OptimizerKind> {};
+std::string kind_name(const ::testing::TestParamInfo<OptimizerKind>& info) { return std::string(info.param.name); }
 
 }  // namespace
 
@@ -90,8 +91,8 @@ TEST_P(ForEachOptimizer, StepsAsItsReferenceImplementation) {
     for (const std::string& name : kNames) {
       const std::string key = kind + "." + moment + "." + name;
       if (!golden->contains(key)) return;
-      const Tensor wanted = golden->read(key), start = golden->read("start." + name).to(torch::kFloat64),
-                   ours = weights[name].detach().to(torch::kFloat64);
+      const Tensor wanted = golden->read(key), start = golden->read("start." + name).to(torch::kDouble),
+                   ours = weights[name].detach().to(torch::kDouble);
       const Tensor allowed = torch::maximum(wanted.abs(), start.abs()) * 1e-6 + (wanted - start).abs() * (prodigy ? 2e-4 : 2e-6) + 1e-12;
       EXPECT_TRUE(((ours - wanted).abs() <= allowed).all().item<bool>())
           << key << " differs by " << (ours - wanted).abs().max().item<double>();

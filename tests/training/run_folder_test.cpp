@@ -38,7 +38,7 @@ std::set<std::string> names_in(const fs::path& folder) {
 // Different at each step; `size` values.
 RunState state_at(int64_t step, int64_t size = 6) {
   RunState state{.step = step, .tensors = {}, .values = {{"best_loss", std::to_string(step)}}};
-  state.tensors.push_back({"parameter.a", torch::arange(size, torch::kFloat32) + static_cast<double>(step)});
+  state.tensors.push_back({"parameter.a", torch::arange(size, torch::kFloat) + static_cast<double>(step)});
   return state;
 }
 
@@ -54,7 +54,7 @@ std::string error_of(const Work& work, ErrorKind kind = ErrorKind::bad_input) {
   return {};
 }
 
-struct RunFolderTest : testing::Test {
+struct RunFolderTest : ::testing::Test {
   fs::path root = fs::temp_directory_path() / ("lorikeet_run_" + std::to_string(::getpid())), folder = root / "robot",
            backups = folder / "backups";
   TrainConfig config;
@@ -138,8 +138,8 @@ TEST_F(RunFolderTest, AKilledRunHoldsNothingAndLosesNothing) {
 TEST_F(RunFolderTest, AStateComesBackToTheBit) {
   RunState state{
       .step = 1234567, .tensors = {}, .values = {{"best_loss", "0.125"}, {"empty", ""}, {"caption", "line\n\xE7\x81\xAF \"x\""}}};
-  const Tensor values = torch::tensor({1.0 / 3, -0.0, 1e-40, 3e38}, torch::kFloat64);
-  for (const auto dtype : {torch::kFloat32, torch::kFloat64, torch::kBFloat16})
+  const Tensor values = torch::tensor({1.0 / 3, -0.0, 1e-40, 3e38}, torch::kDouble);
+  for (const auto dtype : {torch::kFloat, torch::kDouble, torch::kBFloat16})
     state.tensors.push_back({std::string("parameter.") + toString(dtype), values.to(dtype)});
   state.tensors.push_back({"optimizer.step", torch::tensor(int64_t{1} << 60)});
   state.tensors.push_back({"optimizer.flags", torch::tensor({true, false})});

@@ -23,7 +23,7 @@ LogRow row(int64_t step) {
           .validation = {}};
 }
 
-struct RunLogTest : testing::Test {
+struct RunLogTest : ::testing::Test {
   fs::path csv = fs::temp_directory_path() / ("lorikeet_log_" + std::to_string(::getpid()) + ".csv");
   void TearDown() override { fs::remove(csv); }
   void write(const std::string& text) { std::ofstream(csv, std::ios::binary) << text; }

@@ -54,7 +54,7 @@ Widths sdxl() {
 LayerMap layers_of(const Widths& widths) {
   LayerMap layers;
   const NoWeights source;
-  const Weights weights(source, layers, Compute{torch::kMeta, torch::kFloat32});
+  const Weights weights(source, layers, Compute{torch::kMeta, torch::kFloat});
   UNet(widths.unet, weights / "unet");
   for (const ClipConfig& text : widths.text_encoders) ClipTextModel(text, weights / text.component);
   return layers;

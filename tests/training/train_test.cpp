@@ -360,7 +360,7 @@ TEST(Train, FullFineTuningWritesACheckpointThatLoadsAndDiffers) {
   const auto before = load_networks(config.model, {}, plan_compute("cpu", "f32")), after = load_networks(result.file, {}, plan_compute("cpu", "f32"));
   EXPECT_EQ(before->layers.size(), after->layers.size());
   const auto differs = [&](const std::string& path) {
-    return !torch::equal(before->layers.at(path)->base_weight().to(torch::kFloat32), after->layers.at(path)->base_weight().to(torch::kFloat32));
+    return !torch::equal(before->layers.at(path)->base_weight().to(torch::kFloat), after->layers.at(path)->base_weight().to(torch::kFloat));
   };
   EXPECT_TRUE(differs("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"));
   EXPECT_TRUE(differs("unet.conv_in"));
@@ -385,7 +385,7 @@ TEST(Train, AnAutoencoderLearnsThePicturesAndKeepsItsLatentsAtTheModelsScale) {
   for (const auto& entry : fs::directory_iterator(scene().images)) {
     if (entry.path().extension() != ".png") continue;
     const Picture picture = read_picture(entry.path()).picture;
-    const Tensor pixels = torch::from_blob(const_cast<uint8_t*>(picture.pixels.data()), {64, 64, 3}, torch::kUInt8).to(torch::kFloat32) / 127.5 - 1;
+    const Tensor pixels = torch::from_blob(const_cast<uint8_t*>(picture.pixels.data()), {64, 64, 3}, torch::kByte).to(torch::kFloat) / 127.5 - 1;
     latents.push_back(trained->vae->encode(pixels.permute({2, 0, 1}).unsqueeze(0)).mean[0].flatten(1));
   }
   const Tensor all = torch::cat(latents, 1) * trained->spec.latent.scale;

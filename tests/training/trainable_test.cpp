@@ -133,7 +133,7 @@ TEST_F(EveryKindTrained, LearnsInAFewSteps) {
 
 // The weight that a layer had in training: base + change, in float32.
 Tensor trained_weight(const Layer& layer, const std::map<std::string, std::shared_ptr<const Adapter>>& adapters) {
-  return adapters.at(layer.path())->merge(layer.base_weight().to(torch::kFloat32), 1);
+  return adapters.at(layer.path())->merge(layer.base_weight().to(torch::kFloat), 1);
 }
 
 // From the trained leaves themselves, by the names that groups() gives them.
@@ -161,7 +161,7 @@ TEST_F(EveryKindTrained, IsReadBackAsItWasTrained) {
     for (const auto& [name, adapter] : loaded->adapters) {
       const Layer& layer = *networks_->layers.at(name);
       const Tensor wanted = trained_weight(layer, trained);
-      const Tensor merged = adapter->merge(layer.base_weight().to(torch::kFloat32), 1);
+      const Tensor merged = adapter->merge(layer.base_weight().to(torch::kFloat), 1);
       if (config.format == LoraFormat::peft) {
         // The scale is in a factor, and its product is rounded elsewhere.
         EXPECT_LE(relative_error(merged, wanted), 1e-6) << name;
@@ -298,10 +298,10 @@ TEST(HalfPrecision, KeepsFloat32LeavesWithNearlyTheSameGradients) {
       const auto trainable = make_trainable(networks, config_of({kind}));
       disturb(*trainable);
       trainable->attach();
-      answer(networks).to(torch::kFloat32).square().mean().backward();
+      answer(networks).to(torch::kFloat).square().mean().backward();
       std::vector<Tensor> all;
       for (const NamedTensor& named : parameters(*trainable)) {
-        EXPECT_EQ(named.tensor.grad().scalar_type(), torch::kFloat32) << named.name;
+        EXPECT_EQ(named.tensor.grad().scalar_type(), torch::kFloat) << named.name;
         all.push_back(named.tensor.grad().flatten());
       }
       return torch::cat(all);

@@ -94,6 +94,19 @@ test('what runs can be cancelled', async () => {
   await page.getByRole('spinbutton', { name: 'Steps', exact: true }).fill('3')
 })
 
+test('Skip leaves the batch that is made and goes on with the next', async () => {
+  await page.getByRole('spinbutton', { name: 'Steps', exact: true }).fill('600')
+  await page.getByRole('spinbutton', { name: 'Batches', exact: true }).fill('2')
+  const before = (await ask(server, '/pictures?limit=1')).total
+  await generateButton(page).click()
+  await page.getByRole('button', { name: 'Skip', exact: true }).click()
+  await page.getByText('batch 1 of 2 was skipped').waitFor()
+  assert.equal((await ask(server, '/pictures?limit=1')).total, before + 1)
+  await page.getByRole('button', { name: 'Skip', exact: true }).waitFor({ state: 'detached' })
+  await page.getByRole('spinbutton', { name: 'Batches', exact: true }).fill('1')
+  await page.getByRole('spinbutton', { name: 'Steps', exact: true }).fill('3')
+})
+
 test('Ctrl-Enter generates, Ctrl-up changes the weight of the selected words', async () => {
   await promptOf(page).fill('red fox')
   await promptOf(page).selectText()

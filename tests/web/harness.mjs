@@ -1,7 +1,7 @@
 // What the tests of the page share: the real server with tiny models in folders of its own, and Chromium.
 // LORIKEET_BUILD: the build folder.
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { chromium } from 'playwright-core'
@@ -13,6 +13,57 @@ export const program = (name, ...args) => {
   const run = spawnSync(path.join(build, name), args, { encoding: 'utf8' })
   if (run.status !== 0) throw new Error(`${name} ${args.join(' ')}: ${run.stderr}`)
   return run.stdout
+}
+
+// A safetensors file whose numbers are a hole in it: all 0.
+export function writeSparse(file, keys) {
+  let at = 0
+  const header = {}
+  for (const [key, shape] of Object.entries(keys)) {
+    const size = shape.reduce((product, side) => product * side, 2)
+    header[key] = { dtype: 'F16', shape, data_offsets: [at, at + size] }
+    at += size
+  }
+  const start = headerOf(header)
+  const handle = openSync(file, 'w')
+  writeSync(handle, start)
+  ftruncateSync(handle, start.length + at)
+  closeSync(handle)
+}
+
+function headerOf(entries) {
+  const text = Buffer.from(JSON.stringify(entries))
+  const size = Buffer.alloc(8)
+  size.writeBigUInt64LE(BigInt(text.length))
+  return Buffer.concat([size, text])
+}
+
+// One of f32 numbers: {name: {shape, numbers}}.
+export function writeTensors(file, tensors) {
+  const header = {}
+  const parts = []
+  let at = 0
+  for (const [name, { shape, numbers }] of Object.entries(tensors)) {
+    header[name] = { dtype: 'F32', shape, data_offsets: [at, at + numbers.byteLength] }
+    parts.push(Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength))
+    at += numbers.byteLength
+  }
+  writeFileSync(file, Buffer.concat([headerOf(header), ...parts]))
+}
+
+export function shapeIn(file, name) {
+  const bytes = readFileSync(file)
+  return JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString())[name].shape
+}
+
+const kModule = 'lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k'
+export const moduleOf = (context) => ({ [`${kModule}.lora_down.weight`]: [4, context], [`${kModule}.lora_up.weight`]: [640, 4] })
+
+// LoRAs of one module in loras/many: card-00000, card-00001, …
+export function writeMany(models, count) {
+  const folder = path.join(models, 'loras', 'many')
+  mkdirSync(folder, { recursive: true })
+  for (let i = 0; i < count; ++i) writeSparse(path.join(folder, `card-${String(i).padStart(5, '0')}.safetensors`), moduleOf(768))
 }
 
 // `prepare(folder)` may put more into the folder of models before the server starts.
@@ -34,7 +85,7 @@ export async function startServer({ prepare = () => {}, args = [] } = {}) {
     server.stdout.on('data', (piece) => {
       text += piece
       const found = /http:\/\/\S+/.exec(text)
-      if (found) resolve(found[0].replace(/\/$/, ''))
+      if (found) resolve(found[0].replace(/\/$/, '').replace('0.0.0.0', '127.0.0.1'))
     })
     ended.then((code) => reject(new Error(`the server ended with ${code}: ${said}`)))
   })
@@ -48,6 +99,13 @@ export async function startServer({ prepare = () => {}, args = [] } = {}) {
 
 // A browser without any past. `errors`: what the page said went wrong; a test that expects none checks that it is empty.
 export async function openPage(server, options = {}) {
+  const opened = await openWindow(server, options)
+  await opened.page.getByRole('region', { name: 'Extra networks' }).waitFor()
+  return opened
+}
+
+// The same, with whatever the page shows first.
+export async function openWindow(server, options = {}) {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] })
   const context = await browser.newContext({ viewport: { width: 1366, height: 900 }, ...options })
   const page = await context.newPage()
@@ -55,7 +113,6 @@ export async function openPage(server, options = {}) {
   const errors = []
   page.on('pageerror', (error) => errors.push(error.message))
   await page.goto(server.url)
-  await page.getByRole('region', { name: 'Extra networks' }).waitFor()
   return { page, errors, close: () => browser.close() }
 }
 

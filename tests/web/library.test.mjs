@@ -1,40 +1,17 @@
 // 10,000 cards, what does not fit, what people edit, and the workshop.
 import assert from 'node:assert/strict'
-import { mkdirSync, openSync, ftruncateSync, closeSync, writeSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
-import { ask, cardOf, open, openPage, promptOf, startServer, until } from './harness.mjs'
+import { ask, cardOf, moduleOf, open, openPage, promptOf, startServer, until, writeMany, writeSparse } from './harness.mjs'
 
 const kCards = 10_000
-
-// A LoRA of one module whose numbers are a hole in the file.
-function writeSparse(file, keys) {
-  let at = 0
-  const header = {}
-  for (const [key, shape] of Object.entries(keys)) {
-    const size = shape.reduce((product, side) => product * side, 2)
-    header[key] = { dtype: 'F16', shape, data_offsets: [at, at + size] }
-    at += size
-  }
-  const text = Buffer.from(JSON.stringify(header))
-  const start = Buffer.alloc(8)
-  start.writeBigUInt64LE(BigInt(text.length))
-  const handle = openSync(file, 'w')
-  writeSync(handle, Buffer.concat([start, text]))
-  ftruncateSync(handle, 8 + text.length + at)
-  closeSync(handle)
-}
-
-const kModule = 'lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k'
-const moduleOf = (context) => ({ [`${kModule}.lora_down.weight`]: [4, context], [`${kModule}.lora_up.weight`]: [640, 4] })
 
 let server, page, errors, close
 before(async () => {
   server = await startServer({
     prepare: (models) => {
-      const folder = path.join(models, 'loras', 'many')
-      mkdirSync(folder, { recursive: true })
-      for (let i = 0; i < kCards; ++i) writeSparse(path.join(folder, `card-${String(i).padStart(5, '0')}.safetensors`), moduleOf(768))
+      writeMany(models, kCards)
       writeSparse(path.join(models, 'loras', 'for-sdxl.safetensors'), {
         ...moduleOf(2048),
         'lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight': [4, 1280],

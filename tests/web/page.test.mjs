@@ -112,4 +112,33 @@ test('on a phone no view scrolls sideways', async () => {
   }
 })
 
+test('on a phone the picture fills the window, with its text under it and buttons in reach', async () => {
+  await open(page, 'Generate')
+  for (const prompt of ['a red boat', 'a blue boat']) {
+    await promptOf(page).fill(prompt)
+    await generate(page, server)
+  }
+  const phone = await openPage(server, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })
+  try {
+    await phone.page.getByRole('button', { name: 'Open the picture' }).tap()
+    const view = phone.page.getByRole('dialog', { name: /^Picture 1 of/ })
+    await view.getByText('CFG scale').waitFor()
+    const isInside = async (what) => {
+      const box = await what.boundingBox()
+      assert.ok(box && box.x >= 0 && box.y >= 0 && box.x + box.width <= 390 && box.y + box.height <= 844, `${what}: ${JSON.stringify(box)}`)
+      return box
+    }
+    const picture = await isInside(view.getByRole('img').first())
+    assert.ok(picture.width > 200, `${picture.width} px wide`)
+    for (const name of ['Close', 'Next picture', 'Prompt', 'img2img', 'Inpaint', 'Delete the picture']) await isInside(view.getByRole('button', { name, exact: true }))
+    await isInside(view.getByRole('link', { name: 'Download' }))
+    await view.getByRole('button', { name: 'Next picture' }).tap()
+    await phone.page.getByRole('dialog', { name: /^Picture 2 of/ }).getByRole('button', { name: 'Close' }).tap()
+    await phone.page.getByRole('dialog').waitFor({ state: 'detached' })
+    assert.deepEqual(phone.errors, [])
+  } finally {
+    await phone.close()
+  }
+})
+
 test('nothing failed in the page meanwhile', () => assert.deepEqual(errors, []))

@@ -13,6 +13,7 @@ async function take(name, options, steps) {
   const { page, close } = await openPage(server, { viewport: { width: 1280, height: 860 }, ...options })
   await steps(page)
   await page.mouse.move(0, 0)
+  await page.evaluate(() => window.scrollTo(0, 0)) // filling a field may have scrolled
   await page.waitForTimeout(400)
   await page.screenshot({ path: path.join(folder, `${name}.png`) })
   await close()
@@ -24,6 +25,8 @@ async function write(page) {
   for (const name of ['Width', 'Height']) await page.getByRole('spinbutton', { name, exact: true }).fill('128')
   await promptOf(page).fill('a red house in a meadow')
   for (const name of loras.slice(0, 2)) await cardOf(page, name).click()
+  const places = page.getByRole('combobox', { name: /^Where .* works$/ })
+  if (loras.length > 1) for (const [i, label] of ['the left half', 'the right half'].entries()) await places.nth(i).selectOption({ label })
   for (const seed of [3, 5, 7]) {
     await page.getByRole('spinbutton', { name: 'Seed', exact: true }).fill(String(seed))
     await generate(page, server)
@@ -35,6 +38,11 @@ await take('page-dark', { colorScheme: 'dark' }, async (page) => {
   await promptOf(page).fill('a blue boat by the sea')
   if (loras[0]) await cardOf(page, loras[0]).click()
 })
+await take('page-phone', { colorScheme: 'dark', viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true }, async (page) => {
+  await promptOf(page).fill('a red house in a meadow')
+  if (loras[0]) await cardOf(page, loras[0]).click()
+})
+// The last one, because its map is then the newest picture.
 await take('page-library', { colorScheme: 'light' }, async (page) => {
   await open(page, 'Library')
   await page.getByRole('region', { name: 'Library' }).getByRole('button', { name: loras[0], exact: true }).click()
@@ -42,9 +50,4 @@ await take('page-library', { colorScheme: 'light' }, async (page) => {
   await details.getByRole('tab', { name: 'Look into' }).click()
   await details.getByRole('button', { name: 'Look into' }).click()
   await details.getByRole('img', { name: 'Map of what changes where' }).waitFor()
-})
-await take('page-phone', { colorScheme: 'dark', viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true }, async (page) => {
-  await promptOf(page).fill('a red house in a meadow')
-  if (loras[0]) await cardOf(page, loras[0]).click()
-  await page.evaluate(() => window.scrollTo(0, 0))
 })

@@ -96,10 +96,10 @@ class Workshop : public ::testing::Test {
       }
       const MergedLayer merged = merged_layer(*layer, terms);
       const Layer& other = *baked.layers.at(path);
-      EXPECT_TRUE(torch::equal(other.base_weight().to(torch::kFloat32), merged.weight)) << path;
+      EXPECT_TRUE(torch::equal(other.base_weight().to(torch::kFloat), merged.weight)) << path;
       const Tensor bias = merged.bias.defined() ? merged.bias : layer->base_bias();
       if (bias.defined()) {
-        EXPECT_TRUE(torch::equal(other.base_bias().to(torch::kFloat32), bias.to(torch::kFloat32))) << path;
+        EXPECT_TRUE(torch::equal(other.base_bias().to(torch::kFloat), bias.to(torch::kFloat))) << path;
       }
       changed += terms.empty() ? 0 : 1;
     }
@@ -226,7 +226,7 @@ class Extract : public Workshop {
   static ExtractOptions exactly(int64_t rank) {
     ExtractOptions options;
     options.ranks.rank = rank;
-    options.dtype = torch::kFloat32;
+    options.dtype = torch::kFloat;
     return options;
   }
 };
@@ -236,7 +236,7 @@ TEST_F(Extract, BakingAndExtractingGivesTheLoraBack) {
     SCOPED_TRACE(family);
     const Model base(written(family));
     const std::vector<MixInput> inputs{input(lora_for(base.layers, "a.safetensors", 3), base, 1, 0.7)};
-    bake(*base.checkpoint, base.layers, inputs, {torch::kFloat32}, folder_ / "tuned.safetensors", progress_);
+    bake(*base.checkpoint, base.layers, inputs, {torch::kFloat}, folder_ / "tuned.safetensors", progress_);
     const Model tuned(folder_ / "tuned.safetensors");
     for (const bool exact : {false, true}) {
       ExtractOptions options = exactly(3);
@@ -267,7 +267,7 @@ TEST_F(Extract, TheStatedErrorIsTrueAndNearTheBest) {
   EXPECT_GT(result.layers.size(), 100u);
   for (const LayerResult& layer : result.layers) {
     const Tensor wanted =
-        (tuned.layers.at(layer.path)->base_weight().to(torch::kFloat64) - base.layers.at(layer.path)->base_weight()).flatten(1);
+        (tuned.layers.at(layer.path)->base_weight().to(torch::kDouble) - base.layers.at(layer.path)->base_weight()).flatten(1);
     const double error = ((read_change(lora, layer.path).matrix() - wanted).norm() / wanted.norm()).item<double>();
     const Tensor values = torch::linalg_svdvals(wanted);
     const double best = (values.slice(0, std::min<int64_t>(4, values.size(0))).norm() / values.norm()).item<double>();
@@ -288,7 +288,7 @@ TEST_F(Extract, RulesLimitsAndPartsAreKept) {
     extracted(base, tuned, options, result);
     for (const LayerResult& layer : result.layers) {
       const Tensor wanted =
-          (tuned.layers.at(layer.path)->base_weight().to(torch::kFloat64) - base.layers.at(layer.path)->base_weight()).flatten(1);
+          (tuned.layers.at(layer.path)->base_weight().to(torch::kDouble) - base.layers.at(layer.path)->base_weight()).flatten(1);
       const Tensor all = torch::linalg_svdvals(wanted).contiguous();
       const std::vector<double> values(all.data_ptr<double>(), all.data_ptr<double>() + all.numel());
       const int64_t rank = std::max<int64_t>(1, find_rank_rule(rule).rank(values, wanted.norm().item<double>(), parameter));
@@ -313,7 +313,7 @@ TEST_F(Extract, EqualLayersAreLeftOutAndEqualCheckpointsAreAnError) {
   std::map<std::string, Tensor> one{{"unet.mid_block.attentions.0.proj_in.lora_down.weight", torch::ones({1, 32, 1, 1})},
                                     {"unet.mid_block.attentions.0.proj_in.lora_up.weight", 0.01 * torch::ones({32, 1, 1, 1})}};
   write_safetensors(folder_ / "one.safetensors", one, {});
-  bake(*base.checkpoint, base.layers, std::vector{input(folder_ / "one.safetensors", base, 1, 1)}, {torch::kFloat32},
+  bake(*base.checkpoint, base.layers, std::vector{input(folder_ / "one.safetensors", base, 1, 1)}, {torch::kFloat},
        folder_ / "t.safetensors", progress_);
   const Model tuned(folder_ / "t.safetensors");
   ExtractResult result;

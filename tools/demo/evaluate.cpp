@@ -77,7 +77,7 @@ size_t count_right(const std::vector<Verdict>& verdicts, const std::vector<Facts
   return right;
 }
 
-std::vector<Facts> facts_of(const std::vector<Wish>& wishes) {
+std::vector<Facts> asked_facts(const std::vector<Wish>& wishes) {
   std::vector<Facts> facts;
   for (const Wish& wish : wishes) facts.push_back(wish.facts);
   return facts;
@@ -86,7 +86,7 @@ std::vector<Facts> facts_of(const std::vector<Wish>& wishes) {
 void ask(const Exam& exam, const std::vector<Wish>& wishes, const std::vector<Picture>& pictures,
          std::initializer_list<Question> questions) {
   const auto verdicts = exam.judge.judge(pictures), on_painted = exam.judge.judge(painted(wishes));
-  const auto asked = facts_of(wishes);
+  const auto asked = asked_facts(wishes);
   for (const Question& question : questions)
     print(exam.report, "| %s | %zu of %zu | %.0f %% | %.0f %% |\n", question.words, count_right(verdicts, asked, question.holds),
           wishes.size(), 100 * share(count_right(verdicts, asked, question.holds), wishes.size()),
@@ -262,7 +262,7 @@ void report_subject(const Exam& exam, const std::string& lora, const std::string
   print(exam.report, "| trigger without the LoRA | %zu of %zu |\n", seen(only_words), only_words.size());
   print(exam.report, "| painted | %zu of %zu |\n", seen(ideal), ideal.size());
   print(exam.report, "\nWith the LoRA and no trigger the asked thing is right in %zu of %zu pictures.\n",
-        count_right(only_lora, facts_of(without), has_thing), without.size());
+        count_right(only_lora, asked_facts(without), has_thing), without.size());
 }
 
 void report_embedding(const Exam& exam, const Taught& embedding) {

@@ -46,7 +46,7 @@ autoencoder() {
 
 base() {
   run demo --model "$folder/runs/demo-vae/demo-vae.safetensors" --images "$folder/data/base" --method full --width 128 --height 128 --no-buckets \
-    --batch-size 32 --steps 20000 --learning-rate 6e-4 --lr-schedule constant --warmup-steps 200 --save-every 500 --min-snr-gamma 5 --caption-dropout 0.1 \
+    --batch-size 32 --steps 17000 --learning-rate 6e-4 --lr-schedule constant --warmup-steps 200 --save-every 500 --min-snr-gamma 5 --caption-dropout 0.1 \
     --ema-decay 0.999 --weight-decay 0.01 --backup-every 250
 }
 

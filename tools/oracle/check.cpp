@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 double relative_error(const Tensor& actual, const Tensor& expected) {
   if (actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
-  const Tensor a = actual.detach().to(torch::kCPU, torch::kFloat64), e = expected.to(torch::kFloat64);
+  const Tensor a = actual.detach().to(torch::kCPU, torch::kDouble), e = expected.to(torch::kDouble);
   if (e.numel() == 0) return 0;
   const double difference = (a - e).abs().max().item<double>(), scale = e.abs().max().item<double>();
   if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
@@ -23,7 +23,7 @@ double relative_error(const Tensor& actual, const Tensor& expected) {
 }
 
 double relative_error_by_element(std::span<const double> actual, const Tensor& expected, double floor) {
-  const Tensor flat = expected.to(torch::kFloat64).contiguous().view(-1);
+  const Tensor flat = expected.to(torch::kDouble).contiguous().view(-1);
   if (static_cast<int64_t>(actual.size()) != flat.numel()) return std::numeric_limits<double>::infinity();
   double worst = 0;
   for (size_t i = 0; i < actual.size(); ++i) {
@@ -143,7 +143,7 @@ std::shared_ptr<Model> load_model(const fs::path& path, Device device) {
   auto model = std::make_shared<Model>();
   model->checkpoint = Checkpoint::open(path);
   model->spec = recognise_model(*model->checkpoint);
-  const Weights weights(*model->checkpoint, model->layers, Compute{device, torch::kFloat32});
+  const Weights weights(*model->checkpoint, model->layers, Compute{device, torch::kFloat});
   for (const auto& text : model->spec.text_encoders) {
     model->text_encoders.push_back(std::make_unique<ClipTextModel>(text, weights / text.component));
   }
@@ -177,17 +177,17 @@ std::string match(const fs::path& path, const std::string& pattern, int group) {
 
 Tensor read(const TensorFile& file, const std::string& name, Device device) {
   const Tensor tensor = file.read(name);
-  return tensor.is_floating_point() ? tensor.to(device, torch::kFloat32) : tensor.to(device, torch::kInt64);
+  return tensor.is_floating_point() ? tensor.to(device, torch::kFloat) : tensor.to(device, torch::kLong);
 }
 
 UNetInput read_unet_input(const TensorFile& file, Device device) {
-  UNetInput input{read(file, "sample", device), read(file, "timestep", device).to(torch::kFloat32), read(file, "context", device), {}, {}};
+  UNetInput input{read(file, "sample", device), read(file, "timestep", device).to(torch::kFloat), read(file, "context", device), {}, {}};
   if (file.contains("pooled")) input.pooled = read(file, "pooled", device);
-  if (file.contains("time_ids")) input.time_ids = read(file, "time_ids", device).to(torch::kFloat32);
+  if (file.contains("time_ids")) input.time_ids = read(file, "time_ids", device).to(torch::kFloat);
   return input;
 }
 
-Tensor end_places(const Tensor& ids) { return ids.eq(49407).to(torch::kInt32).argmax(1); }
+Tensor end_places(const Tensor& ids) { return ids.eq(49407).to(torch::kInt).argmax(1); }
 
 std::string read_text(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);

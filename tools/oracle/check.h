@@ -21,6 +21,9 @@ namespace lorikeet::oracle {
 constexpr double kNetworkBar = 1e-4;  // the reference's own float32 against float64 is up to 5e-6; products in another order give the rest
 constexpr double kRunBar = 1e-3;      // whole runs: the network's error of each step, enlarged by guidance
 
+constexpr double kDeltaBar = 1e-5;    // one product in float32; the reference's own float32 against float64 is up to 2e-6
+constexpr double kSigmaBar = 1e-5;    // tables in float32
+
 // Largest |a - b| over largest |b|; infinite when shapes differ or a is not finite.
 double relative_error(const Tensor& actual, const Tensor& expected);
 // Largest |a - b| / max(|b|, floor) over the elements; infinite when the sizes differ.

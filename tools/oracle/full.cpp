@@ -134,7 +134,7 @@ class FullSize {
   void compare(const std::string& key, const Tensor& found) {
     if (file_->contains(key)) check_.result(name_ + " " + key, relative_error(found, file_->read(key)), kNetworkBar);
   }
-  Weights weights(LayerMap& layers) const { return {weights_, layers, Compute{check_.device(), torch::kFloat32}}; }
+  Weights weights(LayerMap& layers) const { return {weights_, layers, Compute{check_.device(), torch::kFloat}}; }
 
   // `again` with the LoRA merged, then at run time.
   void with_lora(const LayerMap& layers, const std::function<Tensor()>& again, const std::string& key) {
@@ -163,7 +163,7 @@ class FullSize {
     const UNet model(UNetConfig{}, weights(layers) / "unet");
     UNetInput in;
     in.x = input("input.latent", {1, 4, 32, 32});
-    in.timestep = read(*file_, "timestep", check_.device()).to(torch::kFloat32);
+    in.timestep = read(*file_, "timestep", check_.device()).to(torch::kFloat);
     in.context = read(*file_, "text", check_.device()).slice(0, 0, 1);
     compare("unet_out", model.forward(in));
     if (file_->contains("text_lora")) in.context = read(*file_, "text_lora", check_.device());

@@ -1,4 +1,5 @@
 // Weights that take no memory, and weights that are computed.
+#include <ATen/Parallel.h>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -19,14 +20,14 @@ namespace {
 class ZeroWeights : public WeightSource {
  public:
   Tensor find(const std::string&) const override { return {}; }
-  Tensor find_shaped(const std::string&, const Shape& shape) const override { return torch::zeros({}, torch::kFloat16).expand(shape); }
+  Tensor find_shaped(const std::string&, const Shape& shape) const override { return torch::zeros({}, torch::kHalf).expand(shape); }
   std::string describe(const std::string& name) const override { return name + " (zeros)"; }
 };
 
 // On the device "meta" nothing is converted or packed.
 LayerMap layers_of(const ModelSpec& spec, const WeightSource& source) {
   LayerMap layers;
-  const Weights weights(source, layers, Compute{torch::kMeta, torch::kFloat16});
+  const Weights weights(source, layers, Compute{torch::kMeta, torch::kHalf});
   for (const auto& text : spec.text_encoders) ClipTextModel(text, weights / text.component);
   UNet(spec.unet, weights / "unet");
   Vae(spec.vae, weights / "vae");
@@ -133,7 +134,7 @@ std::vector<SingleFileName> single_file_names(const std::string& parameter, std:
 }
 
 Tensor generated_input(const std::string& name, const Shape& shape, double base, double range, uint64_t seed) {
-  const Tensor values = torch::empty(shape, torch::kFloat32);
+  const Tensor values = torch::empty(shape, torch::kFloat);
   const uint64_t start = fnv1a(name) ^ (seed * kStep);
   float* const to = values.data_ptr<float>();
   at::parallel_for(0, values.numel(), 1 << 16, [&](int64_t first, int64_t end) {
@@ -143,7 +144,7 @@ Tensor generated_input(const std::string& name, const Shape& shape, double base,
 }
 
 Tensor generated_tensor(const std::string& name, const Shape& shape, double base, double range, uint64_t seed) {
-  return generated_input(name, shape, base, range, seed).to(torch::kFloat16);
+  return generated_input(name, shape, base, range, seed).to(torch::kHalf);
 }
 
 Tensor GeneratedWeights::find(const std::string& name) const {

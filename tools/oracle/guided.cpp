@@ -28,10 +28,10 @@ GuidedNetwork::Outputs GuidedNetwork::operator()(const Tensor& x, double timeste
   input.context = rows("context_cond", "context_uncond", count);
   if (file_->contains("pooled_cond")) {
     input.pooled = rows("pooled_cond", "pooled_uncond", count);
-    const Tensor ids = read("time_ids").to(torch::kFloat32);  // [uncond, cond]
+    const Tensor ids = read("time_ids").to(torch::kFloat);  // [uncond, cond]
     input.time_ids = torch::cat({ids.slice(0, 0, 1).expand({input.x.size(0) - count, 6}), ids.slice(0, -1).expand({count, 6})});
   }
-  const Tensor out = model_->unet->forward(input).to(torch::kFloat32);
+  const Tensor out = model_->unet->forward(input).to(torch::kFloat);
   if (scale_ == 1) return {out, out};
   return {out.slice(0, 0, count), out.slice(0, count)};
 }

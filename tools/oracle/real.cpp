@@ -13,12 +13,11 @@ using nlohmann::json;
 
 namespace {
 
-constexpr double kDeltaBar = 1e-5;
 
 // delta = up · down of "unet:3:up", "unet:3:down" on the layer that the mapping names. -> the relative error of our delta
 double delta_error(const TensorFile& file, const LoadedLora& lora, const LayerMap& layers, const std::string& key,
                    const std::string& path) {
-  const Tensor up = file.read(key + ":up").to(torch::kFloat32), down = file.read(key + ":down").to(torch::kFloat32);
+  const Tensor up = file.read(key + ":up").to(torch::kFloat), down = file.read(key + ":down").to(torch::kFloat);
   const Tensor wanted = up.flatten(1).mm(down.flatten(1));
   const Tensor found = merged_layer(*layers.at(path), {{lora.adapters.at(path), 1.0}}).weight;
   return relative_error(found.reshape(wanted.sizes()), wanted);
@@ -68,7 +67,7 @@ void check_lora(Check& check, const fs::path& path, const Skeleton& sd15) {
     const std::string layer = component + "." + module;
     const Tensor delta = merged_layer(*sd15.layers.at(layer), {{lora->adapters.at(layer), 1.0}}).weight;
     check.result(name + " norm of " + key,
-                 relative_error(delta.to(torch::kFloat64).norm(), torch::tensor(norm.get<double>(), torch::kFloat64)), kDeltaBar);
+                 relative_error(delta.to(torch::kDouble).norm(), torch::tensor(norm.get<double>(), torch::kDouble)), kDeltaBar);
   }
   check.exact(name + " layers", lora->adapters.size() == mapped,
               "changes " + std::to_string(lora->adapters.size()) + " layers, not " + std::to_string(mapped));

@@ -50,7 +50,7 @@ class DiffusersCheck {
 
   void run(const std::string& name) {
     const Tensor timesteps = one_a_step(file_.read("timesteps"), static_cast<int64_t>(run_.timesteps.size()));
-    check_.result(name + " timesteps", relative_error(torch::tensor(run_.timesteps, torch::kFloat64), timesteps), kTimestepBar);
+    check_.result(name + " timesteps", relative_error(torch::tensor(run_.timesteps, torch::kDouble), timesteps), kTimestepBar);
     const Tensor unit = network_.read("init_noise");
     const double first = run_.sigmas.front();
     const Tensor x = file_.contains("init_latent") ? network_.read("init_latent") + unit * first : unit * run_.start_scale;
@@ -139,7 +139,7 @@ class DiffusersCheck {
   double worst_ = 0;
 };
 
-void check_run(Check& check, const fs::path& path, const std::string& name) {
+void check_diffusers_run(Check& check, const fs::path& path, const std::string& name) {
   const auto model = model_named(check, match(path, R"(traj_([^_]+)_.*)"));
   if (!model) return check.skip(name, "its model is not in the folder");
   const auto file = TensorFile::open(path);
@@ -151,7 +151,7 @@ void check_run(Check& check, const fs::path& path, const std::string& name) {
 void check_sampling_diffusers(Check& check) {
   for (const auto& path : check.files(R"(golden/traj_.*\.safetensors)")) {
     const std::string name = path.stem().string();
-    check.run(name, [&] { check_run(check, path, name); });
+    check.run(name, [&] { check_diffusers_run(check, path, name); });
   }
 }
 

@@ -9,7 +9,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr double kSigmaBar = 1e-5;
 
 // k-diffusion's get_sigmas() is what A1111 calls automatic, and "uniform" in its list.
 const Schedule& schedule_of(const TensorFile& file) {
@@ -84,7 +83,7 @@ class KdRun {
   double worst_ = 0;
 };
 
-void check_run(Check& check, const fs::path& path, const std::string& name) {
+void check_kd_run(Check& check, const fs::path& path, const std::string& name) {
   const auto model = model_named(check, match(path, R"(kd_([^_]+)_.*)"));
   if (!model) return check.skip(name, "its model is not in the folder");
   const auto file = TensorFile::open(path);
@@ -96,7 +95,7 @@ void check_run(Check& check, const fs::path& path, const std::string& name) {
 void check_sampling_kd(Check& check) {
   for (const auto& path : check.files(R"(golden/kd_.*\.safetensors)")) {
     const std::string name = path.stem().string();
-    check.run(name, [&] { check_run(check, path, name); });
+    check.run(name, [&] { check_kd_run(check, path, name); });
   }
 }
 

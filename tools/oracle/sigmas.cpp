@@ -12,7 +12,6 @@ namespace lorikeet::oracle {
 namespace {
 
 // The reference computes in float32: 6e-8 a rounding, enlarged by exp and pow.
-constexpr double kSigmaBar = 1e-5;
 
 std::vector<double> widened(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
@@ -47,17 +46,17 @@ double diffusers_error(const std::string& key, const Tensor& expected, const Noi
   config.steps_offset = config.timestep_spacing == "leading" ? 1 : 0;
   const DiffusersRun run = plan_diffusers(config, steps, noise);
   if (words.back() == "sigmas") return relative_error_by_element(run.sigmas, expected);
-  return relative_error(torch::tensor(run.timesteps, torch::kFloat64), expected);
+  return relative_error(torch::tensor(run.timesteps, torch::kDouble), expected);
 }
 
 double timesteps_error(const TensorFile& file, const std::string& key, const NoiseSchedule& noise) {
-  const Tensor sigmas = file.read("sigma_to_t.sigma").to(torch::kFloat32).contiguous();
+  const Tensor sigmas = file.read("sigma_to_t.sigma").to(torch::kFloat).contiguous();
   std::vector<double> found;
   for (int64_t i = 0; i < sigmas.numel(); ++i) {
     const double t = noise.timestep(sigmas.data_ptr<float>()[i]);
     found.push_back(key == "sigma_to_t.t" ? t : std::nearbyint(t));  // quantised: the nearest in log sigma
   }
-  return relative_error(torch::tensor(found, torch::kFloat64), file.read(key));
+  return relative_error(torch::tensor(found, torch::kDouble), file.read(key));
 }
 
 double error_of(const TensorFile& file, const std::string& key) {

@@ -11,7 +11,7 @@ namespace lorikeet::painter {
 
 namespace {
 
-constexpr int kBlocksASide = 32;
+constexpr int kMeasuredBlocks = 32;
 
 Rgb pixel(const Picture& picture, int x, int y) {
   const auto* p = &picture.pixels[(static_cast<size_t>(y) * picture.width_px + x) * picture.channels];
@@ -73,8 +73,8 @@ void count_tones(const Picture& picture, Measures& m) {
 }
 
 void count_edges(const Picture& picture, Measures& m) {
-  const bool divisible = picture.width_px % kBlocksASide == 0 && picture.height_px % kBlocksASide == 0;
-  const int block_x = std::max(1, picture.width_px / kBlocksASide), block_y = std::max(1, picture.height_px / kBlocksASide);
+  const bool divisible = picture.width_px % kMeasuredBlocks == 0 && picture.height_px % kMeasuredBlocks == 0;
+  const int block_x = std::max(1, picture.width_px / kMeasuredBlocks), block_y = std::max(1, picture.height_px / kMeasuredBlocks);
   double border = 0, elsewhere = 0;
   size_t borders = 0, others = 0;
   const auto add = [&](double difference, bool on_border) {

@@ -85,7 +85,7 @@ Tensor fresh_uniform(torch::IntArrayRef shape, double bound, const Layer& layer,
   return torch::empty(shape).uniform_(-bound, bound, options.generator).to(layer.compute().device);
 }
 
-NamedTensor alpha_tensor(double alpha) { return {"alpha", torch::tensor(alpha, torch::kFloat32)}; }
+NamedTensor alpha_tensor(double alpha) { return {"alpha", torch::tensor(alpha, torch::kFloat)}; }
 
 Tensor tucker(const Tensor& core, const Tensor& a, const Tensor& b) { return torch::einsum("ijkl,ip,jr->prkl", {core, a, b}); }
 

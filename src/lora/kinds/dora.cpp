@@ -78,7 +78,7 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& options) {
   auto inner = kLoraKind.create(layer, options);
   if (!inner) return nullptr;
-  const Tensor weight = layer.base_weight().to(layer.compute().device, torch::kFloat32);
+  const Tensor weight = layer.base_weight().to(layer.compute().device, torch::kFloat);
   return std::make_unique<DoraAdapter>(std::move(inner), DoraAdapter::norm(weight, false));
 }
 

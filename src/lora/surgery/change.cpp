@@ -11,7 +11,7 @@
 namespace lorikeet {
 namespace {
 
-double squared(const Tensor& tensor) { return tensor.to(torch::kFloat64).square().sum().item<double>(); }
+double squared(const Tensor& tensor) { return tensor.to(torch::kDouble).square().sum().item<double>(); }
 
 }  // namespace
 
@@ -28,7 +28,7 @@ Tensor Change::matrix() const {
 double Change::norm() const {
   if (!low_rank) return whole.defined() ? std::sqrt(squared(whole)) : 0;
   // ‖UD‖² = tr(UᵀU DDᵀ)
-  const Tensor up = low_rank->up.to(torch::kFloat64), down = low_rank->down.to(torch::kFloat64);
+  const Tensor up = low_rank->up.to(torch::kDouble), down = low_rank->down.to(torch::kDouble);
   const double square = (torch::matmul(up.t(), up) * torch::matmul(down, down.t())).sum().item<double>();
   return std::abs(low_rank->scale) * std::sqrt(std::max(square, 0.0));
 }
@@ -46,7 +46,7 @@ Change change_of(const Adapter& adapter, const Layer& layer, bool with_weights, 
     change.low_rank->scale *= multiplier;
     return change;
   }
-  const Tensor base = with_weights ? layer.base_weight().to(torch::kFloat32) : torch::zeros(change.shape);
+  const Tensor base = with_weights ? layer.base_weight().to(torch::kFloat) : torch::zeros(change.shape);
   change.whole = adapter.additive() ? adapter.merge(torch::zeros(change.shape), multiplier) : adapter.merge(base, multiplier) - base;
   return change;
 }
@@ -73,7 +73,7 @@ std::vector<DraftTensor> plain_lora(const LowRank& factors, const Shape& shape, 
   }
   const double alpha = factors.scale * static_cast<double>(rank);
   return {DraftTensor::of("lora_down.weight", down, dtype), DraftTensor::of("lora_up.weight", up, dtype),
-          DraftTensor::of("alpha", torch::tensor(alpha, torch::kFloat32), torch::kFloat32)};
+          DraftTensor::of("alpha", torch::tensor(alpha, torch::kFloat), torch::kFloat)};
 }
 
 void add_bias(std::vector<DraftTensor>& tensors, const Change& change, Dtype dtype) {

@@ -14,12 +14,12 @@ namespace {
 // ⟨U₁D₁, U₂D₂⟩ = Σ (U₁ᵀU₂) ∘ (D₁D₂ᵀ)
 double inner_product(const Change& a, const Change& b) {
   if (a.low_rank && b.low_rank) {
-    const auto wide = [](const Tensor& tensor) { return tensor.to(torch::kFloat64); };
+    const auto wide = [](const Tensor& tensor) { return tensor.to(torch::kDouble); };
     const Tensor outputs = torch::matmul(wide(a.low_rank->up).t(), wide(b.low_rank->up));
     const Tensor inputs = torch::matmul(wide(a.low_rank->down), wide(b.low_rank->down).t());
     return a.low_rank->scale * b.low_rank->scale * (outputs * inputs).sum().item<double>();
   }
-  return (a.matrix().to(torch::kFloat64) * b.matrix()).sum().item<double>();
+  return (a.matrix().to(torch::kDouble) * b.matrix()).sum().item<double>();
 }
 
 void add(Compared& total, const Compared& layer) {

@@ -15,7 +15,7 @@ std::string_view kind_in_file(const LoraReader& reader, const std::string& path)
 }
 
 Dtype widest_dtype(const LoraReader& reader, const std::string& path) {
-  Dtype widest = torch::kFloat16;
+  Dtype widest = torch::kHalf;
   for (const NamedTensor& tensor : reader.read(path)) {
     if (!tensor.tensor.is_floating_point() || tensor.tensor.numel() <= 1) continue;
     widest = torch::promote_types(widest, tensor.tensor.scalar_type());

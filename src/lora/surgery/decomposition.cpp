@@ -10,7 +10,7 @@ namespace {
 // R of the QR decomposition, or another root of the Gram matrix: RᵀR = tallᵀ tall. The Gram matrix in float64 keeps all that float32
 // factors hold: 1e-16 of its square is 1e-8.
 Tensor root_of_gram(const Tensor& tall) {
-  const Tensor wide = tall.to(torch::kFloat64);
+  const Tensor wide = tall.to(torch::kDouble);
   const Tensor gram = torch::matmul(wide.t(), wide);
   const auto [lower, info] = torch::linalg_cholesky_ex(gram);
   if (info.item<int>() == 0) return lower.t();
@@ -19,7 +19,7 @@ Tensor root_of_gram(const Tensor& tall) {
 }
 
 std::vector<double> to_vector(const Tensor& values, double scale) {
-  const Tensor flat = (values.to(torch::kFloat64) * std::abs(scale)).contiguous();
+  const Tensor flat = (values.to(torch::kDouble) * std::abs(scale)).contiguous();
   return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
 }
 
@@ -30,7 +30,7 @@ double squared_distance(const Tensor& matrix, const Tensor& left, const Tensor& 
   for (int64_t first = 0; first < matrix.size(0); first += step) {
     const int64_t count = std::min(step, matrix.size(0) - first);
     const Tensor rest = matrix.narrow(0, first, count) - torch::matmul(left.narrow(0, first, count), right);
-    sum += rest.to(torch::kFloat64).square_().sum().item<double>();
+    sum += rest.to(torch::kDouble).square_().sum().item<double>();
   }
   return sum;
 }
@@ -62,14 +62,14 @@ Decomposition Decomposition::of(const LowRank& change) {
 
 Decomposition Decomposition::exact(const Tensor& matrix) {
   const bool wide = matrix.size(0) <= matrix.size(1);
-  const Tensor tall = (wide ? matrix.t() : matrix).to(torch::kFloat64);
+  const Tensor tall = (wide ? matrix.t() : matrix).to(torch::kDouble);
   const auto [squares, ascending] = torch::linalg_eigh(torch::matmul(tall.t(), tall));
   const Tensor vectors = ascending.flip(1), values = squares.flip(0).clamp_min(0).sqrt();
   const Tensor scaled = torch::diag_embed(values);
   Decomposition result;
-  result.left_ = wide ? vectors.to(torch::kFloat32) : matrix;
+  result.left_ = wide ? vectors.to(torch::kFloat) : matrix;
   result.left_core_ = wide ? scaled : vectors;
-  result.right_ = wide ? matrix : vectors.t().to(torch::kFloat32);
+  result.right_ = wide ? matrix : vectors.t().to(torch::kFloat);
   result.right_core_ = wide ? vectors : scaled;
   result.values_ = to_vector(values, 1);
   result.length_ = values.size(0);
@@ -84,11 +84,11 @@ Decomposition Decomposition::leading(const Tensor& matrix, int64_t rank, uint64_
   const int64_t length = std::min(matrix.size(0), matrix.size(1)), width = rank + kSpare;
   if (3 * width >= 2 * length) return exact(matrix);
   auto generator = at::detail::createCPUGenerator(seed);
-  Tensor basis = torch::matmul(matrix, torch::randn({matrix.size(1), width}, generator, torch::kFloat32));
+  Tensor basis = torch::matmul(matrix, torch::randn({matrix.size(1), width}, generator, torch::kFloat));
   for (int round = 0; round < kRounds; ++round) basis = torch::matmul(matrix, orthonormal(torch::matmul(matrix.t(), orthonormal(basis))));
   basis = orthonormal(basis);
   const Tensor inside = torch::matmul(basis.t(), matrix);
-  const Tensor wide = inside.to(torch::kFloat64);
+  const Tensor wide = inside.to(torch::kDouble);
   const auto [squares, ascending] = torch::linalg_eigh(torch::matmul(wide, wide.t()));
   const Tensor vectors = ascending.flip(1), values = squares.flip(0).clamp_min(0).sqrt();
   Decomposition result;
@@ -112,7 +112,7 @@ double Decomposition::norm() const {
 LowRank Decomposition::truncated(int64_t rank) const {
   const double scale = scale_ == 0 ? 1 : std::abs(scale_);
   const int64_t known = std::min<int64_t>(rank, static_cast<int64_t>(values_.size()));
-  Tensor roots = torch::zeros({known}, torch::kFloat64);
+  Tensor roots = torch::zeros({known}, torch::kDouble);
   // What is below float32's resolution is noise: left out, its root cannot be divided by.
   const double least = values_.empty() ? 0 : 1e-12 * values_.front();
   for (int64_t i = 0; i < known; ++i) {
@@ -120,7 +120,7 @@ LowRank Decomposition::truncated(int64_t rank) const {
     if (value > least) roots[i] = 1 / std::sqrt(value / scale);
   }
   const auto kept = [&](const Tensor& core) {
-    return torch::constant_pad_nd(core.narrow(1, 0, known) * roots, {0, rank - known}).to(torch::kFloat32);
+    return torch::constant_pad_nd(core.narrow(1, 0, known) * roots, {0, rank - known}).to(torch::kFloat);
   };
   return {torch::matmul(left_, kept(left_core_)), torch::matmul(kept(right_core_).t(), right_), scale_};
 }

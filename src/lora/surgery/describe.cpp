@@ -50,7 +50,7 @@ double effective_rank(const std::vector<double>& values) {
   return std::exp(entropy);
 }
 
-double norm_of(const Tensor& tensor) { return tensor.defined() ? std::sqrt(tensor.to(torch::kFloat64).square().sum().item<double>()) : 0; }
+double norm_of(const Tensor& tensor) { return tensor.defined() ? std::sqrt(tensor.to(torch::kDouble).square().sum().item<double>()) : 0; }
 
 // The whole spectrum of a large whole matrix takes long, and the leading values tell its story.
 Decomposition spectrum(const Change& change) {

@@ -25,7 +25,7 @@ Tensor made(const DraftTensor& tensor) {
   torch::NoGradGuard no_grad;
   const Tensor value = tensor.make().to(tensor.dtype).contiguous();
   // One NaN or infinity makes the sum one too.
-  if (tensor.check && value.is_floating_point() && !std::isfinite(value.sum(torch::kFloat64).item<double>()))
+  if (tensor.check && value.is_floating_point() && !std::isfinite(value.sum(torch::kDouble).item<double>()))
     throw Error(ErrorKind::bad_input, tensor.name + " would hold NaN or infinity in " + to_string(tensor.dtype),
                 "a number is too large for that type: choose --dtype f32 or bf16; or an input is broken");
   return value.reshape(tensor.shape);

@@ -18,7 +18,7 @@ namespace lorikeet {
 
 struct DraftTensor {
   std::string name;  // of an adapter's tensor: "lora_down.weight"; of what lies outside of modules: the key
-  Dtype dtype = torch::kFloat32;
+  Dtype dtype = torch::kFloat;
   Shape shape;
   std::function<Tensor()> make;  // any dtype; thread-safe
   bool check = true;             // refuse NaN and infinity

@@ -21,7 +21,7 @@ bool same_matrix(torch::IntArrayRef a, torch::IntArrayRef b) {
 // tuned − base, float32; undefined where no entry differs by more than `least`.
 Tensor difference(const Tensor& base, const Tensor& tuned, double least) {
   if (!base.defined() || !tuned.defined()) return {};
-  Tensor change = tuned.to(torch::kFloat32, /*non_blocking=*/false, /*copy=*/true).reshape(base.sizes());
+  Tensor change = tuned.to(torch::kFloat, /*non_blocking=*/false, /*copy=*/true).reshape(base.sizes());
   change.sub_(base);
   const auto [low, high] = torch::aminmax(change);
   const double largest = std::max(std::abs(low.item<double>()), std::abs(high.item<double>()));
@@ -74,7 +74,7 @@ class Extraction {
     LowRank factors = parts.truncated(layer.rank);
     if (options_.clamp_quantile < 1) {
       clamp_factors(factors, options_.clamp_quantile);
-      const double wrong = (matrix - torch::matmul(factors.up, factors.down)).to(torch::kFloat64).square().sum().item<double>();
+      const double wrong = (matrix - torch::matmul(factors.up, factors.down)).to(torch::kDouble).square().sum().item<double>();
       layer.error = std::sqrt(wrong) / layer.norm;
     }
     return plain_lora(factors, change.shape, options_.dtype);

@@ -15,7 +15,7 @@ struct ExtractOptions {
   double min_difference = 0;  // a layer no entry of which differs by more is left out
   double clamp_quantile = 1;  // below 1: entries of the factors beyond this quantile of their magnitudes are cut off (kohya's 0.99)
   uint64_t seed = 0;          // of the projections
-  Dtype dtype = torch::kFloat16;
+  Dtype dtype = torch::kHalf;
   std::string family;  // ModelSpec's id, for the metadata
 };
 

@@ -90,7 +90,7 @@ DraftModule mixed_layer(std::span<const MixInput> inputs, const MixOptions& opti
     mixed = matrix ? find_mix_method(options.method).mix(changes, options, seed_of(options.seed, path))
                    : find_mix_method("sum").mix(changes, options, 0);
   mixed.bias = bias;
-  const Dtype dtype = options.dtype.value_or(torch::kFloat16);
+  const Dtype dtype = options.dtype.value_or(torch::kHalf);
   const bool cut = options.ranks.rank > 0 || !options.ranks.rule.empty();
   DraftModule module{{}, {}};
   for (const MixInput& input : inputs)
@@ -134,7 +134,7 @@ ordered_json recipe_options(const MixOptions& options) {
   words["method"] = options.method;
   words["density"] = options.density;
   words["seed"] = options.seed;
-  words["dtype"] = dtype_word(options.dtype.value_or(torch::kFloat16));
+  words["dtype"] = dtype_word(options.dtype.value_or(torch::kHalf));
   if (!options.checkpoint.empty()) words["checkpoint"] = history_input(options.checkpoint, {});
   return words;
 }

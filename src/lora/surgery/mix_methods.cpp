@@ -76,15 +76,15 @@ Change dare(Changes changes, const MixOptions& options, uint64_t seed) {
 
 // An orthonormal basis of the columns' span; directions below float32's resolution do not count.
 Tensor basis_of(const Tensor& tall) {
-  const Tensor wide = tall.to(torch::kFloat64);
+  const Tensor wide = tall.to(torch::kDouble);
   const auto [squares, vectors] = torch::linalg_eigh(torch::matmul(wide.t(), wide));
   const Tensor kept = (squares > 1e-12 * squares.max().clamp_min(1e-300)).nonzero().flatten();
   return torch::matmul(wide, vectors.index_select(1, kept) / squares.index_select(0, kept).sqrt());
 }
 
 Tensor without(const Tensor& tall, const Tensor& basis) {
-  const Tensor wide = tall.to(torch::kFloat64);
-  return (wide - torch::matmul(basis, torch::matmul(basis.t(), wide))).to(torch::kFloat32);
+  const Tensor wide = tall.to(torch::kDouble);
+  return (wide - torch::matmul(basis, torch::matmul(basis.t(), wide))).to(torch::kFloat);
 }
 
 // Each file loses what lies in the span of those before it, on the side of the inputs and of the outputs, so that no two of them meet: the

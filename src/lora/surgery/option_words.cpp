@@ -10,7 +10,7 @@ struct Word {
   std::string_view word;
   Dtype dtype;
 };
-constexpr Word kWords[] = {{"f16", torch::kFloat16}, {"bf16", torch::kBFloat16}, {"f32", torch::kFloat32}};
+constexpr Word kWords[] = {{"f16", torch::kHalf}, {"bf16", torch::kBFloat16}, {"f32", torch::kFloat}};
 
 }  // namespace
 

@@ -34,7 +34,7 @@ Taken take_lora(const LoraReader& reader, const std::string& path) {
 Dtype stored_dtype(const LoraReader& reader, const std::string& path) {
   for (const NamedTensor& tensor : reader.read(path))
     if (tensor.name == "lora_down.weight" || tensor.name == "lora_embedding_A") return tensor.tensor.scalar_type();
-  return torch::kFloat32;
+  return torch::kFloat;
 }
 
 }  // namespace

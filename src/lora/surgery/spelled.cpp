@@ -96,7 +96,7 @@ void fold_scale(DraftModule& module) {
   // Half of the scale's power of two to `down`, for which it is exact; float16 has little room at its small end.
   const double part = scale > 0 ? std::exp2(std::round(std::log2(scale) / 2)) : 1;
   down = find(module, "lora_down.weight"), up = find(module, "lora_up.weight");
-  const auto times = [](double factor) { return [factor](const Tensor& t) { return t.to(torch::kFloat64) * factor; }; };
+  const auto times = [](double factor) { return [factor](const Tensor& t) { return t.to(torch::kDouble) * factor; }; };
   *down = changed(*down, down->name, down->shape, times(part));
   *up = changed(*up, up->name, up->shape, times(scale / part));
 }

@@ -15,12 +15,12 @@ uint8_t* bytes_at(const Tensor& x, int64_t offset) { return static_cast<uint8_t*
 // Each thread's own, kept between calls.
 void* scratch(int64_t bytes) {
   thread_local Tensor memory;
-  if (!memory.defined() || memory.numel() < bytes) memory = at::empty({bytes}, at::TensorOptions().dtype(torch::kUInt8));
+  if (!memory.defined() || memory.numel() < bytes) memory = at::empty({bytes}, at::TensorOptions().dtype(torch::kByte));
   return memory.data_ptr();
 }
 
-Tensor byte_buffer(int64_t bytes) { return at::empty({bytes}, at::TensorOptions().dtype(torch::kUInt8)); }
-Tensor floats(Shape shape) { return at::empty(shape, at::TensorOptions().dtype(torch::kFloat32)); }
+Tensor byte_buffer(int64_t bytes) { return at::empty({bytes}, at::TensorOptions().dtype(torch::kByte)); }
+Tensor empty_floats(Shape shape) { return at::empty(shape, at::TensorOptions().dtype(torch::kFloat)); }
 float* pointer(const Tensor& x) { return x.defined() ? x.data_ptr<float>() : nullptr; }
 
 // Where head i of [B · h] begins in x: [B, T, h·d].
@@ -34,7 +34,7 @@ AttentionResult forward(const AttentionInput& input, bool with_lse) {
                v = rows_contiguous(input.v.to(q.scalar_type()));
   const int64_t batch = q.size(0), width = q.size(2) / heads;
   const Tensor out = at::empty({batch, q.size(1), q.size(2)}, q.options());
-  const Tensor lse = with_lse ? floats({batch, heads, q.size(1)}) : Tensor();
+  const Tensor lse = with_lse ? empty_floats({batch, heads, q.size(1)}) : Tensor();
   const AttentionShape shape{
       q.size(1), k.size(1), width, q.stride(1), k.stride(1), v.stride(1), out.stride(1), static_cast<float>(input.scale), input.causal};
   if (out.numel() == 0) return {out, lse};
@@ -100,8 +100,8 @@ class Backward {
                    {head_of(q_, i, heads_), head_of(out_, i, heads_), head_of(dout_, i, heads_), pointer(lse_) + i * shape_.queries},
                    packed_head(i));
     });
-    if (shape_.wants_q) dq_sums_ = floats({count_, cut_.parts_k, q_part_});
-    if (shape_.wants_kv) dkv_sums_ = floats({count_, cut_.parts_q, kv_part_});
+    if (shape_.wants_q) dq_sums_ = empty_floats({count_, cut_.parts_k, q_part_});
+    if (shape_.wants_kv) dkv_sums_ = empty_floats({count_, cut_.parts_q, kv_part_});
     const int64_t pieces = cut_.parts_q * cut_.parts_k;
     parallel(count_ * pieces, [&](int64_t i) { run(i / pieces, i % pieces / cut_.parts_k, i % cut_.parts_k, packed_head(i / pieces)); });
     AttentionGradients result;

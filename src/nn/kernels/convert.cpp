@@ -79,12 +79,12 @@ __attribute__((target("avx2,f16c"))) void half_to_float_avx2(const void* from, v
 
 Convert find_convert(Dtype from, Dtype to) {
   if (isa() >= Isa::avx512) {
-    if (from == torch::kFloat16 && to == torch::kFloat32) return half_to_float;
-    if (from == torch::kFloat16 && to == torch::kBFloat16) return half_to_bfloat;
-    if (from == torch::kBFloat16 && to == torch::kFloat32) return bfloat_to_float;
-    if (from == torch::kFloat32 && to == torch::kBFloat16) return float_to_bfloat;
+    if (from == torch::kHalf && to == torch::kFloat) return half_to_float;
+    if (from == torch::kHalf && to == torch::kBFloat16) return half_to_bfloat;
+    if (from == torch::kBFloat16 && to == torch::kFloat) return bfloat_to_float;
+    if (from == torch::kFloat && to == torch::kBFloat16) return float_to_bfloat;
   }
-  if (isa() >= Isa::avx2 && from == torch::kFloat16 && to == torch::kFloat32) return half_to_float_avx2;
+  if (isa() >= Isa::avx2 && from == torch::kHalf && to == torch::kFloat) return half_to_float_avx2;
   return nullptr;
 }
 

@@ -12,8 +12,12 @@ inline Bf16* data(const Tensor& x, Bf16) { return static_cast<Bf16*>(x.data_ptr(
 
 // Whether the kernels take it; whoever calls with something else (float64, another device) gets libtorch's own operations.
 inline bool supported(const Tensor& x) {
-  return x.device().is_cpu() && (x.scalar_type() == torch::kFloat32 || x.scalar_type() == torch::kBFloat16);
+  return x.device().is_cpu() && (x.scalar_type() == torch::kFloat || x.scalar_type() == torch::kBFloat16);
 }
+
+inline Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
+// An undefined tensor stays one.
+inline Tensor as_floats(const Tensor& x) { return x.defined() ? x.to(torch::kFloat).contiguous() : x; }
 
 // body(row kernels of x's dtype, an element of that type)
 template <class Body>

@@ -37,7 +37,6 @@ Tensor map_gradient(const Tensor& dy_any, const Tensor& x_any, Choose choose) {
   return dx;
 }
 
-Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 char* bytes(const Tensor& x) { return static_cast<char*>(x.data_ptr()); }
 
 }  // namespace

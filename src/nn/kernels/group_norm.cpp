@@ -30,17 +30,15 @@ void for_pieces(const Picture& p, Body body) {
 float value(float x) { return x; }
 float value(Bf16 x) { return static_cast<float>(c10::BFloat16(x.bits, c10::BFloat16::from_bits())); }
 
-Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
-Tensor floats(const Tensor& x) { return x.defined() ? x.to(torch::kFloat32).contiguous() : x; }
 
 // Weight, bias and shift in float32, and where the kernels find them.
 struct Parameters {
   Tensor weight_tensor, bias_tensor, shift_tensor;
   const float *weight, *bias, *shifts;  // shifts: [B, C] or null
   explicit Parameters(const GroupNorm& norm)
-      : weight_tensor(floats(norm.weight)),
-        bias_tensor(floats(norm.bias)),
-        shift_tensor(floats(norm.shift)),
+      : weight_tensor(as_floats(norm.weight)),
+        bias_tensor(as_floats(norm.bias)),
+        shift_tensor(as_floats(norm.shift)),
         weight(weight_tensor.data_ptr<float>()),
         bias(bias_tensor.data_ptr<float>()),
         shifts(shift_tensor.defined() ? shift_tensor.data_ptr<float>() : nullptr) {}
@@ -72,8 +70,8 @@ void put_together(const std::vector<ChannelMoments>& channels, double pixels, do
 
 // [B, groups, 2]
 Tensor statistics_of(const Tensor& x, const Picture& p, const GroupNorm& norm, const Parameters& parameters) {
-  const Tensor moments = at::empty({p.batch, p.pieces, 2, p.channels}, x.options().dtype(torch::kFloat32));
-  const Tensor statistics = at::empty({p.batch, norm.groups, 2}, x.options().dtype(torch::kFloat64));
+  const Tensor moments = at::empty({p.batch, p.pieces, 2, p.channels}, x.options().dtype(torch::kFloat));
+  const Tensor statistics = at::empty({p.batch, norm.groups, 2}, x.options().dtype(torch::kDouble));
   float* moment = moments.data_ptr<float>();
   double* result = statistics.data_ptr<double>();
   const double n = static_cast<double>(p.pixels);
@@ -108,7 +106,7 @@ enum Line { kScale, kOffset, kCentre, kOfG, kOfX, kConstant, kLines };
 struct Lines {
   Tensor memory;
   int64_t channels;
-  explicit Lines(const Picture& p) : memory(at::empty({p.batch, kLines, p.channels}, torch::kFloat32)), channels(p.channels) {}
+  explicit Lines(const Picture& p) : memory(at::empty({p.batch, kLines, p.channels}, torch::kFloat)), channels(p.channels) {}
   float* at(int64_t b, Line line) const { return memory.data_ptr<float>() + (b * kLines + line) * channels; }
   GroupNormLines of(int64_t b, bool silu) const {
     return {at(b, kScale), at(b, kOffset), at(b, kCentre), at(b, kOfG), at(b, kOfX), at(b, kConstant), silu};
@@ -159,7 +157,7 @@ struct ChannelSums {
 
 // [B · C]
 std::vector<ChannelSums> channel_sums(const Tensor& dy, const Tensor& x, const Picture& p, const Lines& lines, bool silu) {
-  const Tensor memory = at::empty({p.batch, p.pieces, 3, p.channels}, x.options().dtype(torch::kFloat32));
+  const Tensor memory = at::empty({p.batch, p.pieces, 3, p.channels}, x.options().dtype(torch::kFloat));
   float* sums = memory.data_ptr<float>();
   with_row_gradients(x, [&](const auto& kernels, auto element) {
     const auto *g = data(dy, element), *from = data(x, element);
@@ -234,7 +232,7 @@ Tensor gradient_of_x(const Tensor& dy, const Tensor& x, const Picture& p, const 
 GroupNormResult group_norm_with_statistics(const Tensor& x_any, const GroupNorm& norm) {
   check(x_any, norm.groups);
   const Tensor x = channels_last(x_any);
-  if (x.numel() == 0) return {at::empty_like(x), at::zeros({x.size(0), norm.groups, 2}, x.options().dtype(torch::kFloat64))};
+  if (x.numel() == 0) return {at::empty_like(x), at::zeros({x.size(0), norm.groups, 2}, x.options().dtype(torch::kDouble))};
   const Picture p = picture_of(x);
   const Parameters parameters(norm);
   const Tensor statistics = statistics_of(x, p, norm, parameters);
@@ -250,7 +248,7 @@ GroupNormGradients group_norm_backward(const Tensor& dy_any, const Tensor& x_any
                                        const GroupNormWants& wants) {
   check(x_any, norm.groups);
   const Tensor x = channels_last(x_any), dy = channels_last(dy_any);
-  const auto small = [&](bool wanted, Shape shape) { return wanted ? at::zeros(shape, x.options().dtype(torch::kFloat32)) : Tensor(); };
+  const auto small = [&](bool wanted, Shape shape) { return wanted ? at::zeros(shape, x.options().dtype(torch::kFloat)) : Tensor(); };
   GroupNormGradients result;
   result.dweight = small(wants.weight, {x.size(1)});
   result.dbias = small(wants.bias, {x.size(1)});

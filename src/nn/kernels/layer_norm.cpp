@@ -6,8 +6,6 @@
 namespace lorikeet::kernels {
 namespace {
 
-Tensor floats(const Tensor& x) { return x.to(torch::kFloat32).contiguous(); }
-
 struct RowPieces {
   int64_t channels, rows, piece;
   explicit RowPieces(const Tensor& x) : channels(x.size(-1)), rows(channels == 0 ? 0 : x.numel() / channels) {
@@ -23,7 +21,7 @@ Tensor layer_norm(const Tensor& x_any, const Tensor& weight_any, const Tensor& b
     return at::layer_norm(x_any, {x_any.size(-1)}, weight_any.to(x_any.scalar_type()), bias_any.to(x_any.scalar_type()), eps);
   }
   const Tensor x = x_any.contiguous(), y = at::empty(x.sizes(), x.options());
-  const Tensor weight = floats(weight_any), bias = floats(bias_any);
+  const Tensor weight = as_floats(weight_any), bias = as_floats(bias_any);
   const RowPieces pieces(x);
   const int64_t channels = pieces.channels;
   with_rows(x, [&](const auto& kernels, auto element) {
@@ -39,7 +37,7 @@ Tensor layer_norm(const Tensor& x_any, const Tensor& weight_any, const Tensor& b
 
 LayerNormGradients layer_norm_backward(const Tensor& dy_any, const Tensor& x_any, const Tensor& weight_any, double eps, bool wants_x,
                                        bool wants_weights) {
-  const Tensor x = x_any.contiguous(), dy = dy_any.contiguous(), weight = floats(weight_any);
+  const Tensor x = x_any.contiguous(), dy = dy_any.contiguous(), weight = as_floats(weight_any);
   const RowPieces pieces(x);
   const int64_t channels = pieces.channels;
   LayerNormGradients result;
@@ -55,7 +53,7 @@ LayerNormGradients layer_norm_backward(const Tensor& dy_any, const Tensor& x_any
     });
   });
   if (wants_weights) {
-    const Tensor total = sums.to(torch::kFloat64).sum(0).to(torch::kFloat32);
+    const Tensor total = sums.to(torch::kDouble).sum(0).to(torch::kFloat);
     result.dweight = total[0];
     result.dbias = total[1];
   }

@@ -45,7 +45,7 @@ class TorchConv2d : public PackedConv2d {
 std::shared_ptr<const PackedLinear> PackedLinear::make(const Tensor& weight, const Tensor& bias, Dtype dtype) {
   const Tensor w = converted(weight, dtype);
   if (supported(w)) {
-    if (auto packed = make_dnnl_linear(w, converted(bias, torch::kFloat32))) return packed;
+    if (auto packed = make_dnnl_linear(w, converted(bias, torch::kFloat))) return packed;
   }
   return std::make_shared<TorchLinear>(w, converted(bias, dtype));
 }
@@ -53,7 +53,7 @@ std::shared_ptr<const PackedLinear> PackedLinear::make(const Tensor& weight, con
 std::shared_ptr<const PackedConv2d> PackedConv2d::make(const Tensor& weight, const Tensor& bias, int stride, int padding, Dtype dtype) {
   const Tensor w = converted(weight, dtype);
   if (supported(w)) {
-    if (auto packed = make_dnnl_conv2d(w, converted(bias, torch::kFloat32), stride, padding)) return packed;
+    if (auto packed = make_dnnl_conv2d(w, converted(bias, torch::kFloat), stride, padding)) return packed;
   }
   return std::make_shared<TorchConv2d>(w, converted(bias, dtype), stride, padding);
 }

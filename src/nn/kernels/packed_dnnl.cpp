@@ -78,7 +78,7 @@ dnnl::primitive_attr attributes(Direction direction) {
   return attributes;
 }
 
-Tensor byte_buffer(size_t bytes) { return at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions().dtype(torch::kUInt8)); }
+Tensor byte_buffer(size_t bytes) { return at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions().dtype(torch::kByte)); }
 
 // What is the same for both operations: the one packed weight, and one primitive per shape of input. The weight stays as it is packed
 // for as long as oneDNN's best kernel takes it; a shape that wants another kernel (rare: a VAE's convolution at another size of
@@ -110,7 +110,7 @@ class Packed {
   void run_gradient(const Dims& input, const Tensor& dy, const Tensor& dx) const { execute(input, Direction::input_gradient, dy, dx); }
 
   dnnl::memory::data_type type() const { return type_; }
-  Dtype dtype() const { return type_ == dnnl::memory::data_type::bf16 ? torch::kBFloat16 : torch::kFloat32; }
+  Dtype dtype() const { return type_ == dnnl::memory::data_type::bf16 ? torch::kBFloat16 : torch::kFloat; }
   const Desc& bias_desc() const { return bias_desc_; }
 
   // A fresh result, holding the residual if there is one.
@@ -118,7 +118,7 @@ class Packed {
     const Tensor y = at::empty(shape, at::TensorOptions().dtype(dtype()), format);
     if (!residual.defined()) return y;
     if (residual.sizes() != y.sizes()) {
-      throw Error(ErrorKind::internal, "a residual of " + to_string(residual.sizes()) + " does not fit the result " + to_string(y.sizes()));
+      throw Error(ErrorKind::internal, "a residual of " + lorikeet::to_string(residual.sizes()) + " does not fit the result " + lorikeet::to_string(y.sizes()));
     }
     return y.copy_(residual);
   }
@@ -173,7 +173,7 @@ class Packed {
       }
       return {calls_[key] = std::make_shared<const Call>(best.compile()), weight_};
     } catch (const dnnl::error& error) {
-      throw Error(ErrorKind::internal, std::string("oneDNN has no kernel for an input of ") + to_string(input) + ": " + error.message);
+      throw Error(ErrorKind::internal, std::string("oneDNN has no kernel for an input of ") + lorikeet::to_string(input) + ": " + error.message);
     }
   }
 

@@ -21,7 +21,7 @@ void check(const std::vector<ParameterGroup>& groups, const OptimizerOptions& op
     if (!(group.weight_decay >= 0 && std::isfinite(group.weight_decay))) throw bad_rate("weight decay", group.weight_decay);
     for (const auto& [name, tensor] : group.parameters) {
       if (!names.insert(name).second) throw Error(ErrorKind::internal, "two parameters are called " + name);
-      if (!tensor.is_leaf() || tensor.scalar_type() != torch::kFloat32) {
+      if (!tensor.is_leaf() || tensor.scalar_type() != torch::kFloat) {
         throw Error(ErrorKind::internal, "parameter " + name + " is not a float32 leaf");
       }
     }
@@ -34,7 +34,7 @@ void check(const std::vector<ParameterGroup>& groups, const OptimizerOptions& op
   }
 }
 
-Tensor scalar(double value) { return torch::tensor(value, torch::kFloat64); }
+Tensor scalar(double value) { return torch::tensor(value, torch::kDouble); }
 
 }  // namespace
 
@@ -97,7 +97,7 @@ std::vector<NamedTensor> StatefulOptimizer::state() const {
   std::vector<NamedTensor> result;
   for (const auto& [name, value] : numbers_) result.push_back({name, scalar(value)});
   for (const Entry& entry : entries_) {
-    result.push_back({"steps." + entry.name, torch::tensor(entry.steps, torch::kInt64)});
+    result.push_back({"steps." + entry.name, torch::tensor(entry.steps, torch::kLong)});
     for (size_t k = 0; k < slots_.size(); ++k) {
       if (!entry.slots[k].defined()) continue;
       result.push_back({std::string(slots_[k].name) + "." + entry.name, entry.slots[k].detach().to(torch::kCPU)});

@@ -3,7 +3,7 @@ import test from 'node:test'
 import { curve, niceTicks, smoothed } from '../../../web/src/lib/curve'
 import { bytes, duration, short } from '../../../web/src/lib/format'
 import { readInfotext } from '../../../web/src/lib/infotext'
-import { isEmptyMask } from '../../../web/src/lib/mask'
+import { fitted, isEmptyMask } from '../../../web/src/lib/mask'
 import { axisText, countValues, listValues, toggled } from '../../../web/src/lib/plot'
 import { pagesOf, visible } from '../../../web/src/lib/virtual'
 
@@ -94,4 +94,11 @@ test('a mask is empty until something is painted, and again when it is cleared',
   assert.ok(!isEmptyMask([stroke]))
   assert.ok(isEmptyMask([stroke, { kind: 'clear' }]))
   assert.ok(!isEmptyMask([stroke, { kind: 'clear' }, { kind: 'invert' }]))
+})
+
+test('a mask for a picture of another size is stretched with it', () => {
+  const stroke = { kind: 'stroke' as const, size: 10, erase: false, points: [[10, 20]] as [number, number][] }
+  const mask = { width: 100, height: 100, steps: [stroke, { kind: 'invert' as const }] }
+  assert.deepEqual(fitted(mask, 400, 100), { width: 400, height: 100, steps: [{ ...stroke, size: 20, points: [[40, 20]] }, { kind: 'invert' }] })
+  assert.equal(fitted(mask, 100, 100), mask)
 })

@@ -14,7 +14,7 @@ test('a tag is found with its name and its multiplier', () => {
 test('a tag without a number counts as 1 and gets one when it is changed', () => {
   assert.equal(findLoras('<lora:fox>')[0].multiplier, 1)
   assert.equal(setMultiplier('a <lora:fox> b', 0, 0.5), 'a <lora:fox:0.5> b')
-  assert.equal(setMultiplier('<lora:fox:te=0.3>', 0, 0.5), '<lora:fox:0.5:te=0.3>')
+  assert.equal(setMultiplier('<lora:fox:start=3>', 0, 0.5), '<lora:fox:0.5:start=3>')
 })
 
 test('a changed multiplier leaves everything else in the tag and around it alone', () => {
@@ -28,6 +28,15 @@ test('where only unet= is given, the number of unet= is the one that changes', (
   assert.equal(tag.multiplier, 0.7)
   assert.equal(tag.part, 'unet')
   assert.equal(setMultiplier('<lora:a:te=0:unet=0.7>', 0, 1), '<lora:a:te=0:unet=1>')
+})
+
+test('beside te= the number that still acts is the one that changes', () => {
+  assert.equal(findLoras('<lora:a:1:te=0.3>')[0].multiplier, 0.3)
+  assert.equal(setMultiplier('<lora:a:1:te=0.3>', 0, 0.5), '<lora:a:1:te=0.5>')
+  assert.equal(setMultiplier('<lora:a:te=0.3>', 0, 0.5), '<lora:a:te=0.5>')
+  assert.equal(setMultiplier('<lora:a:1:0.7:te=0>', 0, 0.5), '<lora:a:1:0.5:te=0>')
+  assert.equal(findLoras('<lora:a:1:0.7:te=0>')[0].part, 'unet')
+  assert.equal(setMultiplier('<lora:a:1:te=0:unet=0.7>', 0, 0.5), '<lora:a:1:te=0:unet=0.5>')
 })
 
 test('a multiplier that is a schedule is no number', () => {

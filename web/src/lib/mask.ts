@@ -6,6 +6,21 @@ export type MaskStep =
   | { kind: 'invert' }
   | { kind: 'clear' }
 
+export interface PaintedMask {
+  width: number // px
+  height: number
+  steps: MaskStep[]
+}
+
+// The same mask for a picture of another size, stretched as the server stretches it.
+export function fitted(mask: PaintedMask, width: number, height: number): PaintedMask {
+  if (mask.width === width && mask.height === height) return mask
+  const [across, down] = [width / mask.width, height / mask.height]
+  const steps = mask.steps.map((step): MaskStep =>
+    step.kind !== 'stroke' ? step : { ...step, size: step.size * Math.sqrt(across * down), points: step.points.map(([x, y]) => [x * across, y * down]) })
+  return { width, height, steps }
+}
+
 export function drawStep(context: CanvasRenderingContext2D, step: MaskStep, colour: string): void {
   const { width, height } = context.canvas
   context.globalCompositeOperation = 'source-over'

@@ -34,16 +34,20 @@ function readTag(body: string, start: number, end: number, at: number): LoraTag 
     from += text.length + 1
   }
   const isNamed = (text: string) => text.split('=').length === 2
-  const name = items.find(({ text }) => !isNamed(text)) ?? items[0]
-  const bound = items.find((item) => item !== name && !isNamed(item.text))
-  const unet = bound ? undefined : items.find(({ text }) => /^\s*unet=/.test(text) && isNamed(text))
+  const positional = items.filter(({ text }) => !isNamed(text))
+  const name = positional[0] ?? items[0]
+  const named = (key: string) => items.find(({ text }) => isNamed(text) && text.startsWith(`${key}=`))
+  // What is named wins over places, so that beside te= the first number says nothing; then it is the U-Net's that the slider is of.
+  const te = named('te')
+  const place = te ? positional[2] : positional[1]
+  const unet = te || !place ? named('unet') : undefined
+  const bound = unet ?? place ?? te
   const tag = { start, end, name: name.text.trim() }
-  if (bound)
-    return { ...tag, written: bound.text, multiplier: readNumber(bound.text), from: bound.from, to: bound.from + bound.text.length, insert: '', part: '' }
-  if (unet) {
-    const skip = unet.text.indexOf('=') + 1
-    const written = unet.text.slice(skip)
-    return { ...tag, written, multiplier: readNumber(written), from: unet.from + skip, to: unet.from + unet.text.length, insert: '', part: 'unet' }
+  if (bound) {
+    const skip = isNamed(bound.text) ? bound.text.indexOf('=') + 1 : 0
+    const written = bound.text.slice(skip)
+    const part = bound === unet || (te && bound === place) ? 'unet' : ''
+    return { ...tag, written, multiplier: readNumber(written), from: bound.from + skip, to: bound.from + bound.text.length, insert: '', part }
   }
   const behind = name.from + name.text.length
   return { ...tag, written: '', multiplier: 1, from: behind, to: behind, insert: ':', part: '' }

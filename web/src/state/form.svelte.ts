@@ -5,6 +5,7 @@ import { isEmptyMask, maskPicture, type MaskStep } from '../lib/mask'
 import type { Card, Field, Values } from '../types'
 import { app } from './app.svelte'
 import { keepLarge, kept, readLarge } from './kept.svelte'
+import { masksFor, unpaintedIn } from './regions.svelte'
 
 export type Mode = 'txt2img' | 'img2img' | 'inpaint'
 
@@ -48,7 +49,8 @@ export function valueOf(name: string): unknown {
 export const textOf = (name: string) => String(valueOf(name) ?? '')
 export const numberOf = (name: string) => Number(valueOf(name) ?? 0)
 
-const kPictures = ['init_image', 'mask_image']
+const kPictures = ['init_image', 'mask_image', 'region_masks']
+const words = () => [textOf('prompt'), textOf('negative_prompt'), form.values.enable_hr ? textOf('hr_prompt') : ''].join('\n')
 
 // What the server gets: what was set, without what this mode does not use.
 export function requestOfForm(): Values {
@@ -66,6 +68,8 @@ export function requestOfForm(): Values {
     delete request.enable_hr
   }
   if (form.mode === 'inpaint') request.mask_image = maskPicture($state.snapshot(canvas.steps) as MaskStep[], canvas.width, canvas.height)
+  const masks = masksFor(words())
+  if (masks.length) request.region_masks = masks
   return request
 }
 
@@ -73,6 +77,8 @@ export function requestOfForm(): Values {
 export function missing(): string {
   if (form.mode !== 'txt2img' && !canvas.init) return 'Choose a picture to start from.'
   if (form.mode === 'inpaint' && isEmptyMask(canvas.steps)) return 'Paint over the part that is to change.'
+  const unpainted = unpaintedIn(words())
+  if (unpainted) return `Nothing is painted yet for mask=${unpainted}: use Paint under its slider.`
   return ''
 }
 
