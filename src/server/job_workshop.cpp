@@ -236,7 +236,7 @@ void run_compare(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
 }
 
 std::string text_of(const LoraDescription& d) {
-  std::string text = (d.summary.family.empty() ? "of no known family" : d.summary.family) + ", " + kinds_text(d.summary) + ", " +
+  std::string text = (d.summary.family.empty() ? "of a family that its layers do not tell" : d.summary.family) + ", " + kinds_text(d.summary) + ", " +
                      std::to_string(d.summary.modules) + " modules, " + size_text(d.bytes);
   if (!d.with_checkpoint) return text;
   text += "; " + std::to_string(d.matched) + " of " + std::to_string(d.total) + " modules fit the checkpoint";
@@ -255,8 +255,10 @@ void run_info(JobRun& run, Job& job, const Asked& asked, LoraTable& table) {
   data.erase("path");
   job.result = {{"text", text_of(made)}, {"data", std::move(data)}, {"pictures", json::array()}};
   if (!asked.heat_map || made.layers.empty()) return;
-  const json kept = keep_picture(run.app, to_picture(heat_map(made)), "", 0, PictureFormat::png, 90);
-  job.result["pictures"].push_back(kept);
+  const Picture map = to_picture(heat_map(made));
+  const auto bytes = encode_picture(PictureFormat::png, map, {}, 90);
+  const std::string id = run.app.outputs.save_drawing(PictureFormat::png, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  job.result["pictures"].push_back(picture_json(id, map.width_px, map.height_px, 0, ""));
 }
 
 constexpr std::array kOperations{

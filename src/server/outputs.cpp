@@ -26,12 +26,14 @@ std::string today() {
   return text;
 }
 
+constexpr const char* kDrawings = "workshop";  // the folder of what is no picture of a model
+
 int highest_number(const fs::path& folder) {
   int highest = 0;
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
     const std::string name = entry.path().filename().string();
-    const auto number = parse_int(name.substr(0, name.find('-')));
+    const auto number = parse_int(name.substr(0, name.find_first_not_of("0123456789")));
     if (number && *number > highest && *number < 100000000) highest = static_cast<int>(*number);
   }
   return highest;
@@ -46,7 +48,7 @@ std::vector<std::string> ids_in(const fs::path& folder) {
   for (fs::recursive_directory_iterator at(folder, options, code), end; at != end; at.increment(code)) {
     if (code) break;
     const std::string name = at->path().filename().string();
-    if (starts_with(name, ".")) {
+    if (starts_with(name, ".") || (at.depth() == 0 && name == kDrawings)) {
       at.disable_recursion_pending();
       continue;
     }
@@ -119,17 +121,24 @@ Outputs::Outputs(fs::path folder) : folder_(std::move(folder)) {
 }
 
 std::string Outputs::save(PictureFormat format, std::string_view bytes, int64_t seed) {
+  return save_below(today(), "-" + std::to_string(seed) + std::string(extension(format)), bytes);
+}
+
+std::string Outputs::save_drawing(PictureFormat format, std::string_view bytes) {
+  return save_below(kDrawings, std::string(extension(format)), bytes);
+}
+
+std::string Outputs::save_below(const std::string& folder, const std::string& ending, std::string_view bytes) {
   const std::lock_guard lock(mutex_);
-  const std::string day = today();
   std::error_code code;
-  fs::create_directories(folder_ / day, code);
-  if (day != day_) number_ = highest_number(folder_ / day);
-  day_ = day;
+  fs::create_directories(folder_ / folder, code);
+  if (folder != counted_folder_) number_ = highest_number(folder_ / folder);
+  counted_folder_ = folder;
   std::string id;
   do {
     char digits[16];
     std::snprintf(digits, sizeof digits, "%05d", ++number_);
-    id = day + "/" + digits + "-" + std::to_string(seed) + std::string(extension(format));
+    id = folder + "/" + digits + ending;
   } while (fs::exists(folder_ / id, code));
   write_file_atomically(folder_ / id, bytes);
   return id;

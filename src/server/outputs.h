@@ -29,6 +29,9 @@ class Outputs {
   // Atomic: on the disk when this returns. -> id. Error{io}: disk full, folder gone.
   std::string save(PictureFormat format, std::string_view bytes, int64_t seed);
 
+  // A drawing of the workshop: it has an id and can be shown, but is not among the pictures of list().
+  std::string save_drawing(PictureFormat format, std::string_view bytes);
+
   // Newest first. -> how many there are; `page` gets those from `offset` on.
   int64_t list(int64_t offset, int64_t limit, std::vector<PictureEntry>& page) const;
   int64_t count() const;                                  // as it was a few seconds ago at most
@@ -36,9 +39,11 @@ class Outputs {
   void remove(std::string_view id);
 
  private:
+  std::string save_below(const std::string& folder, const std::string& ending, std::string_view bytes);  // with lock
+
   std::filesystem::path folder_;
   mutable std::mutex mutex_;
-  std::string day_;  // of number_
+  std::string counted_folder_;  // of number_
   int number_ = 0;
   mutable int64_t count_ = 0;
   mutable std::chrono::steady_clock::time_point counted_{};

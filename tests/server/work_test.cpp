@@ -220,10 +220,14 @@ json workshop(const json& request) { return shared_server().wait_for(shared_serv
 
 TEST(WorkshopJob, DoesWhatTheCommandLineDoes) {
   const json lora = json::array({{{"name", "tiny-style"}, {"multiplier", 0.5}}});
+  const auto listed = [] { return shared_server().get("/api/v1/pictures").json().at("total").get<int64_t>(); };
+  const int64_t before = listed();
   const json info = workshop({{"operation", "info"}, {"inputs", json::array({"tiny-style"})}});
   ASSERT_EQ(info.at("state"), "done") << info.dump();
   EXPECT_GT(info["result"]["data"].at("layers").size(), 0u);
-  EXPECT_EQ(info["result"]["pictures"].size(), 1u);  // the heat map
+  ASSERT_EQ(info["result"]["pictures"].size(), 1u);  // the heat map: it can be looked at, and is not among the pictures
+  EXPECT_EQ(shared_server().get(info["result"]["pictures"][0].at("url").get<std::string>()).status, 200);
+  EXPECT_EQ(listed(), before);
   const json check = workshop({{"operation", "check"}, {"inputs", json::array({"tiny-style"})}});
   EXPECT_NE(check["result"]["text"].get<std::string>().find("fit the checkpoint"), std::string::npos);
   const json mixed = workshop({{"operation", "mix"},

@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::vector<std::string> models{"models"}, styles{"neon", "sketch", "pixel"}, embeddings;
+  std::vector<std::string> models{"models"}, styles{"neon", "sketch", "blueprint"}, embeddings;
   std::string model = "demo", subject = "robot", sampler = "dpmpp_2m", output, keep;
   double cfg_scale = 7;
   size_t seeds = 50;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One labelled sheet for each thing that can stand in a LoRA's tag (docs/prompts.md), made with the demo model and its LoRAs.
 #   tools/demo/tag_pictures.sh MODELS_FOLDER [OUTPUT_FOLDER [CHECKPOINT]]      default: docs/pictures, demo
-# Needs the LoRAs neon, sketch, pixel and robot in the models folder. More flags for every sheet: FLAGS="--steps 30" tools/demo/tag_pictures.sh …
+# Needs the LoRAs neon, sketch, blueprint and robot in the models folder. More flags for every sheet: FLAGS="--steps 30" tools/demo/tag_pictures.sh …
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 models="${1:?usage: tools/demo/tag_pictures.sh MODELS_FOLDER [OUTPUT_FOLDER [CHECKPOINT]]}"
@@ -28,7 +28,7 @@ sheet curve "Multipliers over the steps: <lora:sketch:te=0:unet=…>" "a red hou
   --x '{curve}=0,1,"0@0,1@1","1@0,0@1","0@0.5,1@0.5","0@0,1@0.5,0@1"' --y "seed=7,8"
 
 sheet region "Regions: two LoRAs, each in its part of one picture" "a red house and a tree {loras}" -W 192 \
-  --x '{loras}=" ",<lora:neon:te=0:unet=1:x=0-0.5>,<lora:sketch:te=0:unet=1:x=0.5-1>,<lora:neon:te=0:unet=1:x=0-0.5> <lora:sketch:te=0:unet=1:x=0.5-1>,<lora:pixel:te=0:unet=1:y=0.5-1>,<lora:neon:te=0:unet=1> <lora:sketch:te=0:unet=1>' \
+  --x '{loras}=" ",<lora:neon:te=0:unet=1:x=0-0.5>,<lora:sketch:te=0:unet=1:x=0.5-1>,<lora:neon:te=0:unet=1:x=0-0.5> <lora:sketch:te=0:unet=1:x=0.5-1>,<lora:blueprint:te=0:unet=1:y=0.5-1>,<lora:neon:te=0:unet=1> <lora:sketch:te=0:unet=1>' \
   --y "seed=7,8"
 
 sheet region-robot "A subject in a part: <lora:robot:1:x=…>" "a sks robot on a hill <lora:robot:te=0:unet=1:x={part}>" -W 192 \
