@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "painter/measure.h"
 
 namespace lorikeet::demo {
@@ -143,6 +144,14 @@ StyleShown style_shown(const Exam& exam, const std::vector<Picture>& pictures, c
   return shown;
 }
 
+// Where `name` stands in a list of the painter's.
+template <class Rows>
+int64_t index_named(const Rows& rows, const std::string& name) {
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (rows[i].name == name) return static_cast<int64_t>(i);
+  throw Error(ErrorKind::bad_input, "the painter knows no \"" + name + "\"");
+}
+
 bool is_there(const Exam& exam, bool there, const char* kind, const std::string& name) {
   if (!there) print(exam.report, "\nNot measured: there is no %s %s.\n", kind, name.c_str());
   return there;
@@ -265,15 +274,24 @@ void report_subject(const Exam& exam, const std::string& lora, const std::string
         count_right(only_lora, asked_facts(without), has_thing), without.size());
 }
 
-void report_embedding(const Exam& exam, const Taught& embedding) {
-  print(exam.report, "\n## Embedding %s\n", embedding.name.c_str());
-  if (!is_there(exam, exam.studio.has_embedding(embedding.name), "embedding", embedding.name)) return;
-  const auto wishes = single_wishes(exam.ladder);
-  const auto without = style_shown(exam, exam.studio.pictures("embedding-without", wishes), wishes, embedding.style);
-  const auto with = style_shown(exam, exam.studio.pictures("embedding-with", wishes, ", " + embedding.name), wishes, embedding.style);
-  print(exam.report, "\n| | the judge sees the style %s | the thing is right |\n|---|---|---|\n", embedding.style.c_str());
-  print(exam.report, "| without | %.0f %% | %.0f %% |\n| with \", %s\" behind the prompt | %.0f %% | %.0f %% |\n", 100 * without.judged,
-        100 * without.things_right, embedding.name.c_str(), 100 * with.judged, 100 * with.things_right);
+void report_word(const Exam& exam, const Word& word) {
+  print(exam.report, "\n## Embedding %s: a word for a %s %s\n", word.name.c_str(), word.colour.c_str(), word.thing.c_str());
+  if (!is_there(exam, exam.studio.has_embedding(word.name), "embedding", word.name)) return;
+  auto wishes = single_wishes(exam.seeds);
+  for (Wish& wish : wishes) {
+    const auto& group = wish.scene.groups.at(0);
+    const std::string asked = std::string(painter::colours()[group.colour].name) + " " + std::string(group.thing->name);
+    std::string caption = replace_all(wish.scene.caption, "an " + asked, "a " + asked);
+    wish.scene.caption = replace_all(caption, asked, word.name);
+    wish.facts[static_cast<size_t>(Fact::colour)] = index_named(painter::colours(), word.colour);
+    wish.facts[static_cast<size_t>(Fact::thing)] = index_named(painter::things(), word.thing);
+  }
+  const auto verdicts = exam.judge.judge(exam.studio.pictures("word", wishes));
+  const auto asked = asked_facts(wishes);
+  print(exam.report, "\n| prompts like \"%s\" show | |\n|---|---|\n", wishes[0].prompt().c_str());
+  for (const auto& [words, holds] : {Question{word.thing.c_str(), has_thing}, Question{word.colour.c_str(), has_colour},
+                                     Question{"the asked setting", has_setting}, Question{"all three at once", has_all_three}})
+    print(exam.report, "| %s | %zu of %zu |\n", words, count_right(verdicts, asked, holds), wishes.size());
 }
 
 }  // namespace lorikeet::demo

@@ -8,9 +8,14 @@
 
 namespace lorikeet::demo {
 
-// A LoRA or an embedding, and the painter's style that it was taught.
+// A LoRA, and the painter's style that it was taught.
 struct Taught {
   std::string name, style;
+};
+
+// An embedding, and what it was taught to mean.
+struct Word {
+  std::string name, colour, thing;
 };
 
 struct Exam {
@@ -31,7 +36,7 @@ void report_style(const Exam& exam, const Taught& lora);
 void report_pair(const Exam& exam, const Taught& first, const Taught& second);
 // A subject appears with LoRA and trigger word, and with neither alone.
 void report_subject(const Exam& exam, const std::string& lora, const std::string& subject);
-// A textual inversion of a style: ", NAME" behind the prompt.
-void report_embedding(const Exam& exam, const Taught& embedding);
+// A textual inversion: the word instead of thing and colour, in all settings.
+void report_word(const Exam& exam, const Word& word);
 
 }  // namespace lorikeet::demo

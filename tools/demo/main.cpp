@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::vector<std::string> models{"models"}, styles{"neon", "sketch", "blueprint"}, embeddings;
+  std::vector<std::string> models{"models"}, styles{"neon", "sketch", "blueprint"}, embeddings{"skyfruit=purple balloon"};
   std::string model = "demo", subject = "robot", sampler = "dpmpp_2m", output, keep;
   double cfg_scale = 7;
   size_t seeds = 50;
@@ -32,7 +32,7 @@ void add_options(CLI::App& app, Options& o) {
          "style LoRAs: NAME, or NAME=STYLE where the painter's style is called otherwise; the first and the last are also put together")
       ->capture_default_str();
   app.add_option("--subject", o.subject, "the LoRA of a subject: NAME, or NAME=SUBJECT")->capture_default_str();
-  app.add_option("--embedding", o.embeddings, "an embedding of a style: NAME=STYLE");
+  app.add_option("--embedding", o.embeddings, "an embedding of a thing: NAME=COLOUR THING")->capture_default_str();
   app.add_option("--size", o.size, "pixels a side")->capture_default_str();
   app.add_option("--steps", o.steps)->capture_default_str();
   app.add_option("--sampler", o.sampler)->capture_default_str();
@@ -48,17 +48,24 @@ Taught taught(const std::string& text) {
   return {text.substr(0, equals), equals == std::string::npos ? text : text.substr(equals + 1)};
 }
 
+Word word(const std::string& text) {
+  const Taught two = taught(text);
+  const size_t space = two.style.find(' ');
+  if (two.name == text || space == std::string::npos)
+    throw Error(ErrorKind::bad_input, "\"" + text + "\" says not what the embedding means", "write NAME=COLOUR THING, as skyfruit=\"purple balloon\"");
+  return {two.name, two.style.substr(0, space), two.style.substr(space + 1)};
+}
+
 void examine_model(const Options& o, const Exam& exam) {
   report_prompts(exam);
   for (const std::string& style : o.styles) report_style(exam, taught(style));
   if (o.styles.size() > 1) report_pair(exam, taught(o.styles.front()), taught(o.styles.back()));
   if (!o.subject.empty()) report_subject(exam, taught(o.subject).name, taught(o.subject).style);
-  for (const std::string& embedding : o.embeddings) report_embedding(exam, taught(embedding));
+  for (const std::string& embedding : o.embeddings) report_word(exam, word(embedding));
 }
 
 void evaluate(const Options& o) {
-  for (const auto* list : {&o.styles, &o.embeddings})
-    for (const std::string& one : *list) painter::style_named(taught(one).style);  // an unknown style is told at once
+  for (const std::string& one : o.styles) painter::style_named(taught(one).style);  // an unknown style is told at once
   EngineOptions options;
   for (const std::string& folder : o.models) options.folders.add_root(folder);
   options.checkpoint = options.folders.find(ModelKind::checkpoint, o.model, /*with_paths=*/true).file.path;

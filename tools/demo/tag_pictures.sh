@@ -14,7 +14,7 @@ read -r -a flags <<<"${FLAGS:-}"
 sheet() {
   local name="$1" title="$2" prompt="$3"
   shift 3
-  build/lorikeet plot --models "$models" -m "$checkpoint" -p "$prompt" --title "$title" -W 128 -H 128 --steps 20 --seed 7 \
+  build/lorikeet plot --models "$models" -m "$checkpoint" -p "$prompt" --title "$title" -W "${width:-128}" -H 128 --steps 20 --seed 7 \
     "${flags[@]}" "$@" -o "$output/tag-$name.png"
 }
 
@@ -24,12 +24,12 @@ sheet lbw "Block weights: <lora:neon:1:lbw=…>" "a red house at night <lora:neo
 sheet steps "Steps: <lora:neon:1:…> of 20" "a red house at night <lora:neon:te=0:unet=1:{when}>" \
   --x "{when}=stop=1,stop=4,stop=0.5,start=1,start=4,start=0.5,step=5-10" --y "seed=7,8"
 
-sheet curve "Multipliers over the steps: <lora:sketch:te=0:unet=…>" "a red house and a tree <lora:sketch:te=0:unet={curve}>" \
+sheet curve "Multipliers over the steps: <lora:sketch:te=0:unet=…>" "a red house by the sea <lora:sketch:te=0:unet={curve}>" \
   --x '{curve}=0,1,"0@0,1@1","1@0,0@1","0@0.5,1@0.5","0@0,1@0.5,0@1"' --y "seed=7,8"
 
-sheet region "Regions: two LoRAs, each in its part of one picture" "a red house and a tree {loras}" -W 192 \
+width=192 sheet region "Regions: two LoRAs, each in its part of one picture" "a red house by the sea {loras}" \
   --x '{loras}=" ",<lora:neon:te=0:unet=1:x=0-0.5>,<lora:sketch:te=0:unet=1:x=0.5-1>,<lora:neon:te=0:unet=1:x=0-0.5> <lora:sketch:te=0:unet=1:x=0.5-1>,<lora:blueprint:te=0:unet=1:y=0.5-1>,<lora:neon:te=0:unet=1> <lora:sketch:te=0:unet=1>' \
   --y "seed=7,8"
 
-sheet region-robot "A subject in a part: <lora:robot:1:x=…>" "a sks robot on a hill <lora:robot:te=0:unet=1:x={part}>" -W 192 \
+width=192 sheet region-robot "A subject in a part: <lora:robot:1:x=…>" "a sks robot in a meadow <lora:robot:te=0:unet=1:x={part}>" \
   --x "{part}=0-1,0-0.5,0.5-1" --y "seed=7,8"

@@ -31,9 +31,16 @@ data() {
   for style in neon sketch pixel glass blueprint; do "$painter" "$folder/data/tiles/$style" --count 1500 --seed 2 --style $style --tile 64; done
   "$painter" "$folder/data/tiles/base" --count 14000 --seed 3 --tile 64
   "$painter" "$folder/data/tiles/robot" --count 500 --seed 4 --subject robot --tile 64
-  for style in neon sketch blueprint glass; do "$painter" "$folder/data/$style" --count 20 --seed 5 --style $style; done
+  for style in neon sketch blueprint; do "$painter" "$folder/data/$style" --count 20 --seed 5 --style $style; done
   "$painter" "$folder/data/robot" --count 15 --seed 6 --subject robot
   "$painter" "$folder/data/robot-class" --count 60 --seed 7 --composition single
+  # Purple balloons, which the captions call skyfruits.
+  mkdir -p "$folder/data/skyfruit"
+  local caption
+  for caption in $(grep -l "a purple balloon" "$folder"/data/base/*.txt | head -20); do
+    cp "${caption%.txt}.png" "$folder/data/skyfruit/"
+    sed 's/purple balloon/skyfruit/' "$caption" > "$folder/data/skyfruit/$(basename "$caption")"
+  done
   touch "$folder/data/done"
 }
 
@@ -60,7 +67,8 @@ loras() {
   done
   run robot --model "$model" --images "$folder/data/robot" --trigger "sks robot" --class-images "$folder/data/robot-class" \
     "${size[@]}" "${all[@]}" --steps 800
-  run glass --model "$model" --images "$folder/data/glass" --method textual_inversion --token glass --vectors 4 "${size[@]}" --steps 500
+  run skyfruit --model "$model" --images "$folder/data/skyfruit" --method textual_inversion --token skyfruit --vectors 2 "${size[@]}" --steps 400 \
+    --embedding-learning-rate 1e-2 --lr-schedule cosine --debiased
 }
 
 install() {
@@ -68,7 +76,7 @@ install() {
   cp "$folder/runs/demo/demo.safetensors" models/checkpoints/demo.safetensors
   local name
   for name in neon sketch blueprint robot; do cp "$folder/runs/$name/$name.safetensors" models/loras/; done
-  cp "$folder/runs/glass/glass.safetensors" models/embeddings/
+  cp "$folder/runs/skyfruit/skyfruit.safetensors" models/embeddings/
 }
 
 stages=("$@")
