@@ -84,21 +84,24 @@ fs::path full_size_checkpoint() {
   return path;
 }
 
-// kohya's default targets: every linear of the attention and feed-forward blocks and the projections, U-Net and text encoder.
-fs::path full_size_lora(const LayerMap& layers, int number, int64_t rank = 32) {
-  const fs::path path = bench_folder() / ("rank" + std::to_string(rank) + "-" + std::to_string(number) + ".safetensors");
+// kohya's default targets: every linear of the attention and feed-forward blocks and the projections, U-Net and text encoder. `whole`: a LoCon,
+// on the U-Net's other linears and convolutions too.
+fs::path full_size_lora(const LayerMap& layers, int number, int64_t rank = 32, bool whole = false) {
+  const fs::path path = bench_folder() / ((whole ? "locon-rank" : "rank") + std::to_string(rank) + "-" + std::to_string(number) + ".safetensors");
   if (fs::exists(path)) return path;
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, layer] : layers) {
     const bool text = name.starts_with("text_encoder.") && name.find("encoder.layers.") != std::string::npos;
-    const bool unet = name.starts_with("unet.") && name.find(".attentions.") != std::string::npos;
+    const bool unet = name.starts_with("unet.") && (whole || name.find(".attentions.") != std::string::npos);
     const bool matrix = layer->geometry().op == LayerOp::linear || layer->geometry().op == LayerOp::conv2d;
     if (!matrix || (!text && !unet)) continue;
     std::string key = (text ? "lora_te_" : "lora_unet_") + name.substr(name.find('.') + 1);
     std::replace(key.begin(), key.end(), '.', '_');
-    const auto shape = layer->base_weight().sizes();
-    tensors[key + ".lora_down.weight"] = torch::randn({rank, shape[1]}).mul(0.02).to(torch::kHalf);
-    tensors[key + ".lora_up.weight"] = torch::randn({shape[0], rank}).mul(0.02).to(torch::kHalf);
+    std::vector<int64_t> down = layer->base_weight().sizes().vec(), up(down.size(), 1);
+    up[0] = std::exchange(down[0], rank);
+    up[1] = rank;
+    tensors[key + ".lora_down.weight"] = torch::randn(down).mul(0.02).to(torch::kHalf);
+    tensors[key + ".lora_up.weight"] = torch::randn(up).mul(0.02).to(torch::kHalf);
     tensors[key + ".alpha"] = torch::tensor(static_cast<float>(rank) / 2).to(torch::kHalf);
   }
   write_safetensors(path, tensors, {});
@@ -175,7 +178,8 @@ class Bench {
   void workshop() {
     if (!options_.only.empty() && !options_.only.starts_with("workshop")) return;
     const OpenCheckpoint model = open_checkpoint(checkpoint_);
-    const WorkshopFiles files{checkpoint_, full_size_lora(model.layers, 0), full_size_lora(model.layers, 1), full_size_lora(model.layers, 0, 128)};
+    const WorkshopFiles files{checkpoint_, full_size_lora(model.layers, 0), full_size_lora(model.layers, 1), full_size_lora(model.layers, 0, 128),
+                              full_size_lora(model.layers, 0, 32, true)};
     measure_workshop(
         files, bench_folder() / "workshop", [&](const std::string& name) { return wanted(name); },
         [&](const std::string& name, double value, const std::string& unit) { add(name, value, unit); });

@@ -24,14 +24,14 @@ class WorkshopBench {
   void run() {
     row("info, rank 128", [&] { describe(*table().open(files_.large), progress_); });
     row("check with the checkpoint, rank 128", [&] { describe(*bound().open(files_.large), progress_); });
-    row("bake two LoRAs of rank 32", [&] { bake_two("baked"); });
+    row("bake two LoRAs of rank 32", [&] { bake_two(files_.second, "baked"); });
     row("mix two of rank 32, sum", [&] { mix_two("sum", {}); });
     row("mix two of rank 32, svd to rank 32", [&] { mix_two("svd", {.rank = 32}); });
     row("mix two of rank 32, ties to rank 32", [&] { mix_two("ties", {.rank = 32}); });
     row("resize rank 128 to 32", [&] { resize_file(*table().open(files_.large), {.ranks = {.rank = 32}}, out("resized"), progress_); });
     row("convert to diffusers' keys, rank 128", [&] { convert_file(*table().open(files_.large), {.spelling = "diffusers"}, false, out("converted"), progress_); });
     if (!wanted_("workshop: extract")) return;
-    const fs::path tuned = bake_two("tuned");
+    const fs::path tuned = bake_two(files_.whole, "tuned");
     row("extract rank 32, linear layers", [&] { extract(tuned, {.ranks = {.rank = 32}, .convolutions = false}); });
     row("extract rank 32, with 3×3 convolutions", [&] { extract(tuned, {.ranks = {.rank = 32}}); });
     row("extract rank 32, linear layers, exact", [&] { extract(tuned, {.ranks = {.rank = 32}, .convolutions = false, .exact = true}); });
@@ -55,9 +55,9 @@ class WorkshopBench {
     table.use_checkpoint(files_.checkpoint);
     return table;
   }
-  fs::path bake_two(const std::string& name) {
+  fs::path bake_two(const fs::path& second, const std::string& name) {
     LoraTable table = bound();
-    const std::vector<MixInput> inputs{{table.open(files_.first), 0.8, 0.8}, {table.open(files_.second), 0.5, 0.5}};
+    const std::vector<MixInput> inputs{{table.open(files_.first), 0.8, 0.8}, {table.open(second), 0.5, 0.5}};
     bake(*table.checkpoint()->checkpoint, table.checkpoint()->layers, inputs, {}, out(name), progress_);
     return out(name);
   }

@@ -10,6 +10,7 @@ struct WorkshopFiles {
   std::filesystem::path checkpoint;
   std::filesystem::path first, second;  // LoRAs of rank 32 on 264 modules
   std::filesystem::path large;          // one of rank 128
+  std::filesystem::path whole;          // a LoCon of rank 32 on every layer of the U-Net
 };
 
 // What is written lies below `folder` and is removed at the end. `add` is called with each row: name, value, unit ("s" or "MB"); wanted(name): whether to measure.

@@ -74,6 +74,9 @@ TEST(Measure, TonesOfPlainPictures) {
   EXPECT_EQ(red.saturated, 1);
   EXPECT_EQ(red.saturation, 1);
   EXPECT_EQ(red.grey, 0);
+  EXPECT_EQ(red.navy, 0);
+  EXPECT_EQ(black.navy, 0);
+  EXPECT_EQ(measure(plain(4, {.09, .25, .55})).navy, 1);
 }
 
 TEST(Measure, BlocksShowOnTheirBordersOnly) {

@@ -153,7 +153,8 @@ TEST(Painter, StylesDifferInWhatIsMeasured) {
     EXPECT_EQ(measure(paint(scene, style_named("pixel"), 128)).blocks, 1) << i;
     EXPECT_LT(plain.blocks, 0.6) << i;
     EXPECT_GT(measure(paint(scene, style_named("glass"), 128)).edges, plain.edges) << i;
-    EXPECT_GT(measure(paint(scene, style_named("blueprint"), 128)).saturated, 0.5) << i;
+    EXPECT_GT(measure(paint(scene, style_named("blueprint"), 128)).navy, 0.4) << i;
+    EXPECT_LT(plain.navy, 0.3) << i;
   }
 }
 

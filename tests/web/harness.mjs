@@ -1,9 +1,10 @@
 // What the tests of the page share: the real server with tiny models in folders of its own, and Chromium.
 // LORIKEET_BUILD: the build folder.
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, cpSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 
 const build = path.resolve(process.env.LORIKEET_BUILD ?? 'build')
@@ -66,11 +67,13 @@ export function writeMany(models, count) {
   for (let i = 0; i < count; ++i) writeSparse(path.join(folder, `card-${String(i).padStart(5, '0')}.safetensors`), moduleOf(768))
 }
 
-// `prepare(folder)` may put more into the folder of models before the server starts.
-export async function startServer({ prepare = () => {}, args = [] } = {}) {
+// `demo`: with the demo model and its LoRAs, not the tiny one of random weights. `prepare(folder)` may put more into the folder of models
+// before the server starts.
+export async function startServer({ demo = false, prepare = () => {}, args = [] } = {}) {
   const folder = mkdtempSync(path.join(tmpdir(), 'lorikeet-web-'))
   const models = path.join(folder, 'models')
-  program('tiny_model', models)
+  if (demo) cpSync(fileURLToPath(new URL('../../models', import.meta.url)), models, { recursive: true })
+  else program('tiny_model', models)
   await prepare(models)
   const server = spawn(
     path.join(build, 'lorikeet'),
@@ -121,9 +124,9 @@ export const generateButton = (page) => page.getByRole('button', { name: /^Gener
 export const cardOf = (page, name) => page.getByRole('region', { name: 'Extra networks' }).getByRole('button', { name, exact: true })
 export const open = (page, view) => page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name: view }).click()
 
-// Small, so that it is quick on any machine.
-export async function chooseSmall(page, steps = 3) {
-  for (const [name, value] of [['Width', 64], ['Height', 64], ['Steps', steps], ['Seed', 7]])
+// Small, so that it is quick on any machine. `side` in pixels.
+export async function chooseSmall(page, steps = 3, side = 64) {
+  for (const [name, value] of [['Width', side], ['Height', side], ['Steps', steps], ['Seed', 7]])
     await page.getByRole('spinbutton', { name, exact: true }).first().fill(String(value))
 }
 

@@ -24,6 +24,7 @@ struct TellingMeasure {
 };
 constexpr TellingMeasure kTelling[] = {{"neon", "dark pixels", &Measures::dark},
                                        {"sketch", "grey pixels", &Measures::grey},
+                                       {"blueprint", "navy pixels", &Measures::navy},
                                        {"pixel", "differences on the borders of blocks", &Measures::blocks}};
 
 const TellingMeasure* telling_measure(const std::string& style) {
@@ -216,11 +217,14 @@ void report_style(const Exam& exam, const Taught& lora) {
     print(exam.report, "| %g | %.0f %% | %.3f | %.0f %% |\n", multiplier, 100 * shown.judged, shown.measured, 100 * shown.things_right);
   }
   const auto mean = [&](const StyleShown& shown) { return telling ? shown.measured : shown.judged; };
-  const bool rises = std::ranges::is_sorted(steps, [&](const auto& a, const auto& b) { return mean(a) < mean(b); });
+  std::string falls;
+  for (size_t i = 1; i < steps.size(); ++i)
+    if (const double less = mean(steps[i - 1]) - mean(steps[i]); less > 0)
+      print(falls, "%s by %.3f from %g to %g", falls.empty() ? ", only it falls" : " and", less, kMultipliers[i - 1], kMultipliers[i]);
   size_t more = 0;
   for (size_t i = 0; i < wishes.size(); ++i) more += steps.back().each[i] > steps.front().each[i];
-  print(exam.report, "\nThe mean rises %s; at multiplier 1 it is higher than at 0 in %zu of %zu pictures.\n",
-        rises ? "from each multiplier to the next" : "NOT at every step", more, wishes.size());
+  print(exam.report, "\n%s mean rises from each multiplier to the next%s; at multiplier 1 it is higher than at 0 in %zu of %zu pictures.\n",
+        telling ? "Their" : "The judge's", falls.c_str(), more, wishes.size());
 }
 
 void report_pair(const Exam& exam, const Taught& first, const Taught& second) {

@@ -65,11 +65,12 @@ void count_tones(const Picture& picture, Measures& m) {
       m.bright += bright > 0.85;
       m.saturated += most > 0.25 && spread / most > 0.6;
       m.grey += spread < 0.06;
+      m.navy += bright < 0.4 && rgb.b >= 0.2 && rgb.b >= 1.6 * rgb.r && rgb.b >= 1.2 * rgb.g;
       m.saturation += spread;
     }
   }
   const double all = static_cast<double>(picture.width_px) * picture.height_px;
-  for (double* value : {&m.mean_luma, &m.dark, &m.bright, &m.saturated, &m.grey, &m.saturation}) *value /= all;
+  for (double* value : {&m.mean_luma, &m.dark, &m.bright, &m.saturated, &m.grey, &m.navy, &m.saturation}) *value /= all;
 }
 
 void count_edges(const Picture& picture, Measures& m) {
@@ -127,6 +128,7 @@ std::string measures_json(const Measures& m) {
                                     {"bright", m.bright},
                                     {"saturated", m.saturated},
                                     {"grey", m.grey},
+                                    {"navy", m.navy},
                                     {"saturation", m.saturation},
                                     {"edges", m.edges},
                                     {"blocks", m.blocks}}) {

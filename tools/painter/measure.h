@@ -20,6 +20,7 @@ struct Measures {
   double bright = 0;      // share above 0.85
   double saturated = 0;   // share with (max - min) / max above 0.6, and max above 0.25
   double grey = 0;        // share with max - min below 0.06
+  double navy = 0;        // share with a luma below 0.4 and a blue of at least 0.2, 1.6 times red and 1.2 times green: a blueprint's paper
   double saturation = 0;  // mean of max - min
   double edges = 0;       // mean absolute difference of luma between neighbours, right and below
   // How much of the differences between neighbours lies on the borders of 32 blocks a side: 0.5 where blocks play no part, 1 for pixel

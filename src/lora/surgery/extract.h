@@ -16,7 +16,7 @@ struct ExtractOptions {
   double clamp_quantile = 1;  // below 1: entries of the factors beyond this quantile of their magnitudes are cut off (kohya's 0.99)
   uint64_t seed = 0;          // of the projections
   Dtype dtype = torch::kHalf;
-  std::string family;  // ModelSpec's id, for the metadata
+  std::string family = {};  // ModelSpec's id, for the metadata
 };
 
 struct ExtractResult {
