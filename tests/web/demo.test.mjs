@@ -49,7 +49,7 @@ test('neon darkens the picture the more, the further its slider goes, and not at
     dark.unshift(share(pixels, isDark))
     if (multiplier === 0) assert.equal(differences(pixels, house), 0)
   }
-  assert.ok(dark[0] + 0.05 < dark[1] && dark[1] + 0.05 < dark[2], `shares of dark pixels at 0, 0.75, 1: ${dark}`)
+  assert.ok(dark[0] < dark[1] && dark[1] + 0.1 < dark[2], `shares of dark pixels at 0, 0.75, 1: ${dark}`)
 })
 
 test('the card of a subject brings its trigger words', async () => {
