@@ -61,7 +61,7 @@ int64_t characters(std::string_view utf8) {
 
 void add_word(Where& where, const SearchWord& word) {
   constexpr int64_t kTrigram = 3;
-  std::string condition = "instr((SELECT text FROM details WHERE details.id = i.id), ?) > 0";
+  std::string condition = "i.id IN (SELECT id FROM details WHERE instr(text, ?) > 0)";
   std::vector<std::variant<int64_t, std::string>> values{word.text};
   if (characters(word.text) >= kTrigram) {
     condition = "i.id IN (SELECT rowid FROM search WHERE search MATCH ?)";
