@@ -57,8 +57,10 @@ struct Call {
   std::optional<PlannedPass> first, second;  // second: with hires fix
 };
 
-Request completed(const Request& asked) {
+Request completed(const Request& asked, const ModelSpec& spec) {
   Request request = asked;
+  for (int* side : {&request.width, &request.height})
+    if (*side == 0) *side = static_cast<int>(spec.native_size_px);
   validate(request);
   if (request.seed < 0) request.seed = random_seed();
   if (request.subseed < 0) request.subseed = random_seed();
@@ -322,7 +324,7 @@ GenerateResult generate(Engine& engine, const Request& asked, std::span<const Pi
   torch::NoGradGuard no_grad;
   const auto begin = std::chrono::steady_clock::now();
   GenerateResult result;
-  const Request request = completed(asked);
+  const Request request = completed(asked, engine.spec());
   if (!seeds.empty() && std::cmp_not_equal(seeds.size(), all_pictures(request)))
     throw Error(ErrorKind::internal, std::to_string(seeds.size()) + " seeds for " + std::to_string(all_pictures(request)) + " pictures");
   engine.set_tiling(request.tiling);

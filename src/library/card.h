@@ -39,7 +39,8 @@ struct LibraryCard {
   bool favourite = false;
   std::optional<int> rating;     // 1..5
   std::string base_model_claim;  // what metadata or sidecar say: "sdxl_base_v1-0", "SD 1.5"
-  std::optional<int64_t> vectors;  // embeddings
+  std::optional<int64_t> vectors;         // embeddings
+  std::optional<int64_t> native_size_px;  // checkpoints: side of the pictures it was trained on
   int64_t duplicates = 0;          // other files of this kind with the same tensors
   std::string error;               // why the file cannot be read; "" when it can
 };

@@ -83,6 +83,7 @@ LibraryCard compose_card(const NamedFile& file, const FileFacts& facts, const Si
   card.favourite = sidecar.favourite.value_or(false);
   card.rating = rating(facts, sidecar);
   card.vectors = facts.vectors;
+  card.native_size_px = facts.native_size_px;
   card.error = facts.error;
   return card;
 }

@@ -41,7 +41,9 @@ void read_checkpoint(FileFacts& facts, const std::filesystem::path& path) {
   }
   facts.claim = metadata_text(facts.metadata, "modelspec.architecture");
   facts.dtype = checkpoint->stored_dtype();
-  facts.family = recognise_model(*checkpoint).family;
+  const ModelSpec spec = recognise_model(*checkpoint);
+  facts.family = spec.family;
+  facts.native_size_px = spec.native_size_px;
 }
 
 void read_embedding(FileFacts& facts, const std::filesystem::path& path) {

@@ -16,7 +16,8 @@ struct FileFacts {
   std::map<std::string, std::string> metadata;
   std::string family;  // by shapes; "" unknown
   std::string claim;   // the metadata's words for the base model
-  std::optional<int64_t> vectors;  // embeddings
+  std::optional<int64_t> vectors;         // embeddings
+  std::optional<int64_t> native_size_px;  // checkpoints
   int64_t tensors = 0;
   std::string dtype;  // of most tensors: "F16"
 };

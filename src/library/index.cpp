@@ -15,7 +15,7 @@ namespace lorikeet {
 namespace {
 
 // Another layout, or other things read from the files: another number. An index of another number is made anew.
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 
 // Filters and sorts read the narrow table only. details.text is what search words are looked for in, three letters at a time (FTS5's
 // trigrams: any part of a word is found).

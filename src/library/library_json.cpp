@@ -151,6 +151,7 @@ json json_of(const LibraryCard& card) {
               {"base_model_claim", card.base_model_claim},
               {"duplicates", card.duplicates}};
   if (card.vectors) object["vectors"] = *card.vectors;
+  if (card.native_size_px) object["native_size_px"] = *card.native_size_px;
   if (!card.error.empty()) object["error"] = card.error;
   return object;
 }
@@ -185,6 +186,7 @@ LibraryCard card_from_json(const json& object) {
   take(object, "rating", card.rating);
   take(object, "base_model_claim", card.base_model_claim);
   take(object, "vectors", card.vectors);
+  take(object, "native_size_px", card.native_size_px);
   take(object, "duplicates", card.duplicates);
   take(object, "error", card.error);
   const auto tags = object.find("tags");

@@ -125,9 +125,11 @@ void Checkpoint::open_file(const fs::path& config_hint) {
     config_->root = json::parse(inside->second, nullptr, false);
     if (!config_->root.is_object()) throw Error(ErrorKind::bad_input, "the metadata entry lorikeet.config is not a JSON object");
   }
-  // Stability's model specification (sai_model_spec): "epsilon" or "v".
-  const auto stated = file->metadata().find("modelspec.prediction_type");
-  if (stated != file->metadata().end() && !config_->root.contains("prediction_type")) config_->root["prediction_type"] = stated->second;
+  // Stability's model specification (sai_model_spec): "epsilon" or "v"; "512x768".
+  for (const char* entry : {"prediction_type", "resolution"}) {
+    const auto stated = file->metadata().find(std::string("modelspec.") + entry);
+    if (stated != file->metadata().end() && !config_->root.contains(entry)) config_->root[entry] = stated->second;
+  }
 }
 
 void Checkpoint::use_vae(const fs::path& vae) {

@@ -24,6 +24,7 @@ namespace lorikeet {
 namespace {
 using nlohmann::json;
 
+constexpr int kLargestNativePx = 1024;                        // where the checkpoint, which is not open yet, decides: SDXL's
 constexpr int64_t kMostBatchPixels = int64_t{1} << 26;  // of all pictures of a batch: 256 of 512 × 512
 constexpr int64_t kMostPictures = 1000;                 // of a job
 
@@ -49,7 +50,8 @@ void make_data_uris(json& request) {
 
 void check_size(const Request& request) {
   const double scale = request.enable_hr ? std::max(request.hr_scale, 1.0) : 1.0;
-  double pixels = static_cast<double>(request.width) * request.height * scale * scale;
+  const auto side = [](int px) { return px > 0 ? px : kLargestNativePx; };
+  double pixels = static_cast<double>(side(request.width)) * side(request.height) * scale * scale;
   if (request.enable_hr) pixels = std::max(pixels, static_cast<double>(request.hr_resize_x) * request.hr_resize_y);
   if (pixels * batch_pictures(request) > static_cast<double>(kMostBatchPixels))
     throw Error(ErrorKind::bad_input,

@@ -51,6 +51,18 @@ TEST(Generate, TheSameSeedGivesTheSamePictureAndAnotherSeedAnother) {
   EXPECT_GT(distance(first, picture(request)), 1);
 }
 
+TEST(Generate, WithoutASizeItIsTheOneThatTheCheckpointWasTrainedAt) {
+  Request request = small("a house");
+  request.width = 0;  // the tiny model says nothing of its own, so that it is the family's
+  request.steps = 1;
+  const GeneratedPicture made = run(request).pictures.at(0);
+  EXPECT_EQ(made.picture.width_px, 512);
+  EXPECT_EQ(made.picture.height_px, 64);
+  EXPECT_NE(made.infotext.find("Size: 512x64"), std::string::npos) << made.infotext;
+  request.width = 32;
+  EXPECT_THROW(run(request), Error);
+}
+
 TEST(Generate, APromptAndGuidanceChangeThePicture) {
   const Picture base = picture(small("a house"));
   EXPECT_NE(base, picture(small("a (house:1.6)")));

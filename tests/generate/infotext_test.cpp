@@ -107,6 +107,7 @@ TEST(Infotext, APlainPictureReadsAsInA1111) {
   r.prompts = {"a lighthouse at dusk"};
   r.negative_prompt = "blurry";
   r.sampler = "euler_a";
+  r.width = r.height = 512;
   EXPECT_EQ(write_infotext(r, facts()),
             "a lighthouse at dusk\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7, Seed: "
             "965400086, "
@@ -116,6 +117,7 @@ TEST(Infotext, APlainPictureReadsAsInA1111) {
 TEST(Infotext, KeysComeInA1111sOrder) {
   Request r;
   r.prompts = {"x <lora:a:b:1>"};
+  r.width = r.height = 512;
   r.enable_hr = true;
   r.denoising_strength = 0.7;
   r.hr_second_pass_steps = 10;

@@ -127,6 +127,29 @@ TEST(Families, WhatPredictsVSaysSoByAKeyOrByTheConfiguration) {
   }
 }
 
+TEST(Families, TheSizeOfItsPicturesIsTheFamilysUnlessTheFileTells) {
+  const ScratchFolder scratch;
+  const auto size_in = [&](const TinyModel& model, const std::string& resolution) {
+    std::map<std::string, std::string> metadata{{"lorikeet.config", config_text(model.spec)}};
+    if (!resolution.empty()) metadata["modelspec.resolution"] = resolution;
+    write_safetensors(scratch / "a.safetensors", file_of(model), metadata);
+    return recognise_model(*Checkpoint::open(scratch / "a.safetensors")).native_size_px;
+  };
+  EXPECT_EQ(size_in(tiny_model("sd1"), ""), 512);
+  EXPECT_EQ(size_in(tiny_model("sd2"), ""), 768);
+  EXPECT_EQ(size_in(tiny_model("sdxl"), ""), 1024);
+  const TinyModel sd1 = tiny_model("sd1");
+  EXPECT_EQ(size_in(sd1, "128x128"), 128);
+  EXPECT_EQ(size_in(sd1, "768x1344"), 1024);  // of that area
+  for (const char* nonsense : {"512", "x", "0x0", "-512x-512", "1x1", "99999x99999", "512 pixels", "9223372036854775807x9223372036854775807"})
+    EXPECT_EQ(size_in(sd1, nonsense), 512) << nonsense;
+  write_folder(scratch / "folder", sd1);
+  json config = json::parse(std::ifstream(scratch / "folder" / "unet" / "config.json"));
+  config["sample_size"] = 96;  // latents of 8 px each
+  std::ofstream(scratch / "folder" / "unet" / "config.json") << config;
+  EXPECT_EQ(recognise_model(*Checkpoint::open(scratch / "folder")).native_size_px, 96 * sd1.spec.vae.factor());
+}
+
 TEST(Families, APredictionTypeThatIsNotKnownIsRefused) {
   const ScratchFolder scratch;
   TinyModel model = tiny_model("sd1");

@@ -2,7 +2,7 @@
 // URL: a server that runs with the demo model (./run serve); it makes some pictures there. FOLDER: docs/pictures.
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { ask, cardOf, generate, open, openPage, promptOf } from './harness.mjs'
+import { cardOf, generate, open, openPage, promptOf } from './harness.mjs'
 
 const [url, folder = 'docs/pictures'] = process.argv.slice(2)
 if (!url) throw new Error('which server? node tests/web/screenshots.mjs http://127.0.0.1:7860')
@@ -19,14 +19,10 @@ async function take(name, options, steps) {
   await close()
 }
 
-const loras = (await ask(server, '/library/loras?limit=3')).items.map(({ name }) => name.split('/').pop())
-
 async function write(page) {
-  for (const name of ['Width', 'Height']) await page.getByRole('spinbutton', { name, exact: true }).fill('128')
-  await promptOf(page).fill('a red house in a meadow')
-  for (const name of loras.slice(0, 2)) await cardOf(page, name).click()
-  const places = page.getByRole('combobox', { name: /^Where .* works$/ })
-  if (loras.length > 1) for (const [i, label] of ['the left half', 'the right half'].entries()) await places.nth(i).selectOption({ label })
+  await promptOf(page).fill('a sks robot by the sea')
+  for (const name of ['robot', 'sketch']) await cardOf(page, name).click()
+  await page.getByRole('combobox', { name: 'Where sketch works' }).selectOption({ label: 'the right half' })
   for (const seed of [3, 5, 7]) {
     await page.getByRole('spinbutton', { name: 'Seed', exact: true }).fill(String(seed))
     await generate(page, server)
@@ -36,16 +32,18 @@ async function write(page) {
 await take('page-light', { colorScheme: 'light' }, write)
 await take('page-dark', { colorScheme: 'dark' }, async (page) => {
   await promptOf(page).fill('a blue boat by the sea')
-  if (loras[0]) await cardOf(page, loras[0]).click()
+  await cardOf(page, 'blueprint').click()
+  await generate(page, server)
 })
 await take('page-phone', { colorScheme: 'dark', viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true }, async (page) => {
-  await promptOf(page).fill('a red house in a meadow')
-  if (loras[0]) await cardOf(page, loras[0]).click()
+  await promptOf(page).fill('a yellow fish by the sea')
+  await cardOf(page, 'sketch').click()
+  await generate(page, server)
 })
 // The last one, because its map is then the newest picture.
 await take('page-library', { colorScheme: 'light' }, async (page) => {
   await open(page, 'Library')
-  await page.getByRole('region', { name: 'Library' }).getByRole('button', { name: loras[0], exact: true }).click()
+  await page.getByRole('region', { name: 'Library' }).getByRole('button', { name: 'neon', exact: true }).click()
   const details = page.getByRole('region', { name: 'Details' })
   await details.getByRole('tab', { name: 'Look into' }).click()
   await details.getByRole('button', { name: 'Look into' }).click()

@@ -64,6 +64,7 @@ export interface Card {
   rating: number | null
   base_model_claim: string
   vectors?: number
+  native_size_px?: number // checkpoints
   duplicates: number
   error?: string
 }

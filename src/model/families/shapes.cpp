@@ -1,8 +1,10 @@
 #include "model/families/shapes.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace lorikeet {
 
@@ -112,8 +114,20 @@ bool stated_zero_terminal_snr(const Checkpoint& checkpoint) {
          checkpoint.config_flag("scheduler.rescale_betas_zero_snr");  // diffusers' name
 }
 
+// The side of a square of that area: "768x512", or diffusers' size of a latent. Nothing when it is not told, or no size for a picture.
+std::optional<int64_t> stated_native_size(const Checkpoint& checkpoint, int64_t factor) {
+  const std::string resolution = checkpoint.config_string("resolution").value_or("");
+  const size_t by = resolution.find('x');
+  const auto width = parse_int(resolution.substr(0, by)), height = by == std::string::npos ? width : parse_int(resolution.substr(by + 1));
+  double side = width && height && *width > 0 && *height > 0 ? std::sqrt(static_cast<double>(*width) * static_cast<double>(*height)) : 0;
+  if (const auto latent = checkpoint.config_int("unet.sample_size"); latent && resolution.empty()) side = static_cast<double>(*latent * factor);
+  if (side < 64 || side > 2048) return std::nullopt;
+  return std::lround(side / 64) * 64;
+}
+
 void describe_common(ModelSpec& spec, const Checkpoint& checkpoint, std::string_view label) {
   spec.vae = vae_from_shapes(checkpoint);
+  spec.native_size_px = stated_native_size(checkpoint, spec.vae.factor()).value_or(spec.native_size_px);
   spec.prediction = stated_prediction(checkpoint);
   spec.zero_terminal_snr = stated_zero_terminal_snr(checkpoint);
   for (const char* path : {"vae.scaling_factor", "scaling_factor"}) {

@@ -49,6 +49,11 @@ export function valueOf(name: string): unknown {
 export const textOf = (name: string) => String(valueOf(name) ?? '')
 export const numberOf = (name: string) => Number(valueOf(name) ?? 0)
 
+const kFallbackSide = 512 // px
+
+// What the width or height will be: 0 leaves it to the checkpoint.
+export const sideOf = (name: 'width' | 'height') => numberOf(name) || app.status?.checkpoint?.native_size_px || kFallbackSide
+
 const kPictures = ['init_image', 'mask_image', 'region_masks']
 const words = () => [textOf('prompt'), textOf('negative_prompt'), form.values.enable_hr ? textOf('hr_prompt') : ''].join('\n')
 
