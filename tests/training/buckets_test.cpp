@@ -79,7 +79,7 @@ TEST(Buckets, SettingsThatMakeNoSenseAreRefused) {
   config.bucket_step = 20;
   EXPECT_THROW(buckets_of(config), Error);
   config = {};
-  config.buckets = false, config.width = 500;
+  config.buckets = false, config.width = 500, config.height = 512;
   EXPECT_THROW(buckets_of(config), Error);
   config.width = 504;
   EXPECT_EQ(buckets_of(config), (std::vector<Bucket>{{504, 512}}));

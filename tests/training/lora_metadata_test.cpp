@@ -49,6 +49,7 @@ RunFacts facts_of() {
 
 TEST(Metadata, SaysWhatKohyasToolsLookFor) {
   TrainConfig config = config_of();
+  config.width = config.height = 512;
   config.batch_size = 2;
   config.accumulation = 3;
   const auto metadata = training_metadata(config, spec_of("sd1"), facts_of());

@@ -1,14 +1,14 @@
 // A person's first hour, with the demo model that ./run serve offers: words, styles, a subject, a new word, inpainting, a LoRA of one's own.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { ask, cardOf, chooseSmall, differences, generate, generateButton, open, openPage, pixelsOf, promptOf, startServer, until } from './harness.mjs'
+import { ask, cardOf, differences, generate, generateButton, open, openPage, pixelsOf, promptOf, startServer, until } from './harness.mjs'
 
 const kSide = 128
 let server, page, errors, close
 before(async () => {
   server = await startServer({ demo: true })
   ;({ page, errors, close } = await openPage(server))
-  await chooseSmall(page, 12, kSide)
+  for (const [name, value] of [['Steps', 12], ['Seed', 7]]) await page.getByRole('spinbutton', { name, exact: true }).first().fill(String(value))
 })
 after(async () => {
   await close?.()
@@ -26,6 +26,10 @@ const isRed = (r, g, b) => r > 110 && r > 1.8 * g && r > 1.8 * b
 const isBlue = (r, g, b) => b > 110 && b > 1.5 * r && b > 1.2 * g
 const made = async () => pixelsOf(page, (await generate(page, server)).url)
 let house
+
+test('the size is the one that the checkpoint was trained at', async () => {
+  for (const name of ['Width', 'Height']) assert.equal(await page.getByRole('spinbutton', { name, exact: true }).inputValue(), String(kSide))
+})
 
 test('the prompt decides the colour', async () => {
   await promptOf(page).fill('a blue house in a meadow')
@@ -118,11 +122,7 @@ test('pictures become a LoRA of the demo model, and it changes its picture', asy
   await page.getByRole('button', { name: 'Quick try' }).click()
   await page.getByRole('textbox', { name: 'Name of the LoRA' }).fill('my-houses')
   await page.getByRole('textbox', { name: 'Trigger word' }).fill('hss')
-  for (const [name, value] of [['Steps (0: from epochs)', 8], ['Width (px)', kSide], ['Height (px)', kSide]])
-    await page.getByRole('spinbutton', { name, exact: true }).fill(String(value))
-  await page.getByText('All settings').click()
-  await page.getByText('Pictures', { exact: true }).first().click()
-  await page.getByRole('checkbox', { name: 'Buckets' }).uncheck()
+  await page.getByRole('spinbutton', { name: 'Steps (0: from epochs)', exact: true }).fill('8')
   await page.getByRole('button', { name: 'Start training' }).click()
   await page.getByRole('button', { name: 'Try it' }).click()
   assert.match(await promptOf(page).inputValue(), /<lora:my-houses:1>.*hss/)

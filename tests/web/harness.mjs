@@ -124,9 +124,9 @@ export const generateButton = (page) => page.getByRole('button', { name: /^Gener
 export const cardOf = (page, name) => page.getByRole('region', { name: 'Extra networks' }).getByRole('button', { name, exact: true })
 export const open = (page, view) => page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name: view }).click()
 
-// Small, so that it is quick on any machine. `side` in pixels.
-export async function chooseSmall(page, steps = 3, side = 64) {
-  for (const [name, value] of [['Width', side], ['Height', side], ['Steps', steps], ['Seed', 7]])
+// Small, so that it is quick on any machine.
+export async function chooseSmall(page, steps = 3) {
+  for (const [name, value] of [['Width', 64], ['Height', 64], ['Steps', steps], ['Seed', 7]])
     await page.getByRole('spinbutton', { name, exact: true }).first().fill(String(value))
 }
 

@@ -20,10 +20,11 @@ async function take(name, options, steps) {
 }
 
 async function write(page) {
-  await promptOf(page).fill('a sks robot by the sea')
-  for (const name of ['robot', 'sketch']) await cardOf(page, name).click()
-  await page.getByRole('combobox', { name: 'Where sketch works' }).selectOption({ label: 'the right half' })
-  for (const seed of [3, 5, 7]) {
+  await promptOf(page).fill('a red boat by the sea')
+  await cardOf(page, 'blueprint').click()
+  await page.getByRole('combobox', { name: 'Where blueprint works' }).selectOption({ label: 'the right half' })
+  await page.getByRole('slider', { name: 'Multiplier of blueprint, slider' }).fill('0.9')
+  for (const seed of [1, 4, 6]) {
     await page.getByRole('spinbutton', { name: 'Seed', exact: true }).fill(String(seed))
     await generate(page, server)
   }
@@ -31,8 +32,9 @@ async function write(page) {
 
 await take('page-light', { colorScheme: 'light' }, write)
 await take('page-dark', { colorScheme: 'dark' }, async (page) => {
-  await promptOf(page).fill('a blue boat by the sea')
-  await cardOf(page, 'blueprint').click()
+  await promptOf(page).fill('a sks robot at night')
+  for (const name of ['robot', 'neon']) await cardOf(page, name).click()
+  await page.getByRole('slider', { name: 'Multiplier of neon, slider' }).fill('0.5')
   await generate(page, server)
 })
 await take('page-phone', { colorScheme: 'dark', viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true }, async (page) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { addPhrase, findLoras, hasPhrase, insertLora, isCalled, removeLora, removePhrase, removeTag, setMultiplier, tagName } from '../../../web/src/lib/prompt'
+import { addPhrase, findLoras, hasPhrase, insertLora, isCalled, mentions, removeLora, removePhrase, removeTag, setMultiplier, tagName } from '../../../web/src/lib/prompt'
 
 const monet = { name: 'styles/monet', alias: 'monet-v2', autov2: 'abcdef0123', trigger_words: ['monet style'], preferred_multiplier: 0.8, negative_text: 'photo' }
 
@@ -96,6 +96,8 @@ test('a name with signs that end a tag is called by its hash', () => {
 test('phrases are found between commas only, and leave no commas behind', () => {
   assert.ok(hasPhrase('a, red fox , b', 'red fox'))
   assert.ok(!hasPhrase('a red fox, b', 'red fox'))
+  assert.ok(mentions('a Red fox, b', 'red fox'))
+  assert.ok(!mentions('a red foxglove, a tired fox <lora:red fox:1>', 'red fox'))
   assert.equal(removePhrase('a, red fox, b', 'red fox'), 'a, b')
   assert.equal(removePhrase('red fox, b', 'red fox'), 'b')
   assert.equal(removePhrase('a, red fox', 'red fox'), 'a')

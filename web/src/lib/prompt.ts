@@ -113,6 +113,16 @@ export function hasPhrase(text: string, phrase: string): boolean {
   return findPhrase(text, phrase) !== null
 }
 
+// Whether the words stand anywhere outside of the tags, within a sentence too.
+export function mentions(text: string, words: string): boolean {
+  const isLetter = (character: string | undefined) => character !== undefined && /[\p{L}\p{N}_]/u.test(character)
+  const low = text.replace(kTag, ' ').toLowerCase()
+  const wanted = words.trim().toLowerCase()
+  for (let at = low.indexOf(wanted); at >= 0 && wanted; at = low.indexOf(wanted, at + 1))
+    if (!isLetter(low[at - 1]) && !isLetter(low[at + wanted.length])) return true
+  return false
+}
+
 export function addPhrase(text: string, phrase: string): string {
   const clean = phrase.trim()
   if (!clean || hasPhrase(text, clean)) return text
@@ -149,7 +159,7 @@ export interface LoraCard extends Named {
 }
 
 export function insertLora(prompts: Prompts, card: LoraCard): Prompts & { inserted: Inserted } {
-  const words = card.trigger_words.map((word) => word.trim()).filter((word) => word && !hasPhrase(prompts.prompt, word))
+  const words = card.trigger_words.map((word) => word.trim()).filter((word) => word && !mentions(prompts.prompt, word))
   const before = prompts.prompt.replace(/[ \t]+$/, '')
   let prompt = `${before}${before && !before.endsWith('\n') ? ' ' : ''}<lora:${tagName(card)}:${showMultiplier(card.preferred_multiplier ?? 1)}>`
   for (const word of words) prompt = addPhrase(prompt, word)
