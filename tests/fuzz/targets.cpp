@@ -68,6 +68,11 @@ const std::vector<FuzzTarget>& fuzz_targets() {
        request_seeds,
        {"null", "[", "{", "\"\"", "-1", "1e400", "18446744073709551616", "\"prompt\":", "true", "0.5", "data:image/png;base64,"},
        4000},
+      {"sidecar",
+       fuzz_sidecar,
+       sidecar_seeds,
+       {"null", "[", "{", "\"\"", "-1", "1e400", "\\ud83d", "\xFF", "<script>", "&#x110000;", "\"trainedWords\":", "\"preferred weight\":"},
+       3000},
   };
   return targets;
 }
