@@ -39,6 +39,12 @@ std::string counted(size_t count, const std::string& one, const std::string& man
   return std::to_string(count) + " " + (count == 1 ? one : many);
 }
 
+std::vector<FoundPicture> some_pictures(const std::string& root, DataProblems& problems) {
+  std::vector<FoundPicture> found = find_pictures(root, problems);
+  if (found.empty()) throw Error(ErrorKind::bad_input, "there is no picture in " + root, "PNG, JPEG and WebP are read");
+  return found;
+}
+
 // What a picture is for: decides about its caption and its place.
 enum class Part { training, class_pictures, validation };
 
@@ -66,8 +72,7 @@ class DatasetReader {
 
  private:
   void read_part(const std::string& root, Part part, std::vector<TrainPicture>& to) {
-    const std::vector<FoundPicture> found = find_pictures(root, problems_);
-    if (found.empty()) throw Error(ErrorKind::bad_input, "there is no picture in " + root, "PNG, JPEG and WebP are read");
+    const std::vector<FoundPicture> found = some_pictures(root, problems_);
     std::vector<TrainPicture> pictures(found.size());
     std::vector<std::string> faults(found.size());
     const auto total = static_cast<int64_t>(found.size());
@@ -270,6 +275,11 @@ Tensor mask_image(const TrainPicture& picture, const Picture& pixels) {
 
 Dataset read_dataset(const TrainConfig& config, Progress& progress) {
   return with_context("while reading the pictures", [&] { return DatasetReader(config, progress).read(); });
+}
+
+void check_there_are_pictures(const std::string& root) {
+  DataProblems unheard(false);
+  some_pictures(root, unheard);
 }
 
 int64_t count_pictures(const fs::path& folder) {

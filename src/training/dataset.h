@@ -44,6 +44,9 @@ struct Dataset {
 // config.strict, buckets that make no sense.
 Dataset read_dataset(const TrainConfig& config, Progress& progress);
 
+// By names alone, so that it is told before anything is loaded. Error{not_found}: no such folder; Error{bad_input}: no picture in it.
+void check_there_are_pictures(const std::string& root);
+
 // How many pictures a folder offers, by their names alone; 0 where there is no such folder. (How many class pictures have yet to be made.)
 int64_t count_pictures(const std::filesystem::path& folder);
 

@@ -406,6 +406,7 @@ TrainResult start(TrainConfig config, std::unique_ptr<RunFolder> folder, std::sh
 
 TrainResult train(const TrainConfig& asked, const TrainHooks& hooks, Progress& progress) {
   const TrainConfig config = checked(asked);
+  if (takes_pictures(config.method)) check_there_are_pictures(config.images);
   auto processes = join_process_group(plan_compute(config.device, config.precision).unet.device, kPatience);
   std::unique_ptr<RunFolder> folder;
   if (processes->rank() == 0) folder = RunFolder::create(config);

@@ -193,6 +193,20 @@ TEST(Train, AFolderOfPicturesBecomesALoraThatFitsEveryLayerAndLowersTheLoss) {
   EXPECT_TRUE(fs::exists(result.folder / "learns-best.safetensors"));
 }
 
+TEST(Train, AFolderWithoutPicturesIsToldBeforeAnythingIsMade) {
+  TrainConfig config = config_named("no-pictures");
+  config.images = (scene().folder / "empty").string();
+  fs::create_directories(config.images);
+  Progress progress;
+  try {
+    train(config, {}, progress);
+    FAIL() << "trained on nothing";
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("there is no picture in"), std::string::npos) << error.message();
+  }
+  EXPECT_FALSE(fs::exists(config.run_dir));
+}
+
 TEST(Train, ARunThatIsCancelledAndResumedGivesTheSameBitsAsOneThatIsNot) {
   const TrainResult whole = run(config_named("whole"));
   const TrainConfig config = config_named("parted");

@@ -41,7 +41,7 @@ test('a training runs, with its curve, and can be tried', async () => {
   await page.getByRole('button', { name: 'Quick try' }).click()
   await page.getByRole('textbox', { name: 'Name of the LoRA' }).fill('squares-lora')
   await page.getByRole('textbox', { name: 'Trigger word' }).fill('sqr')
-  for (const [name, value] of [['Steps (0: from epochs)', 6], ['Width (px)', 64], ['Height (px)', 64]]) await number(name).fill(String(value))
+  for (const [name, value] of [['Steps (0: from epochs)', 6], ['Width (0: as the checkpoint)', 64], ['Height (0: as the checkpoint)', 64]]) await number(name).fill(String(value))
   await page.getByText('All settings').click()
   await page.getByText('Pictures', { exact: true }).first().click()
   await page.getByRole('checkbox', { name: 'Buckets' }).uncheck()
@@ -69,7 +69,7 @@ test('a run is paused, goes on, and is cancelled', async () => {
 })
 
 test('what cannot be trained is said before it begins', async () => {
-  await number('Width (px)').fill('65')
+  await number('Width (0: as the checkpoint)').fill('65')
   await page.getByRole('button', { name: 'Start training' }).click()
   await page.getByRole('alert').first().waitFor()
 })
