@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <cstdlib>
 #include <thread>
 #if defined(__GLIBC__)
@@ -11,8 +13,13 @@
 namespace lorikeet::kernels {
 
 void prepare_process() {
+  // Threads that libtorch starts here leave all signals to the others: one that did not would be killed by the Ctrl-C that the server waits for.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
   const unsigned cores = std::thread::hardware_concurrency();
   if (std::getenv("OMP_NUM_THREADS") == nullptr && cores > 0) at::set_num_threads(static_cast<int>(cores));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 #if defined(__GLIBC__)
   // Blocks up to 1 GiB (a VAE's largest activations at 1024²) come from the heap, whose free end goes back beyond 2 GiB.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
