@@ -1,5 +1,6 @@
 #include "lora/peft_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -51,7 +52,39 @@ std::optional<PeftConfig> read_beside(const std::filesystem::path& path) {
   return std::nullopt;
 }
 
+template <class T>
+T commonest(const std::map<T, int>& counts) {
+  const auto found = std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; });
+  return found == counts.end() ? T() : found->first;
+}
+
+// PEFT's lora_alpha is a whole number as a rule.
+Json alpha_number(double alpha) {
+  return alpha == static_cast<double>(static_cast<int64_t>(alpha)) ? Json(static_cast<int64_t>(alpha)) : Json(alpha);
+}
+
 }  // namespace
+
+void PeftModules::add(const std::string& module, int64_t rank, double alpha, bool dora) {
+  modules_.push_back({module, rank, alpha});
+  dora_ = dora_ || dora;
+}
+
+nlohmann::json PeftModules::json() const {
+  std::map<int64_t, int> ranks;
+  std::map<double, int> alphas;
+  for (const Module& module : modules_) ++ranks[module.rank], ++alphas[module.alpha];
+  const int64_t rank = commonest(ranks);
+  const double alpha = commonest(alphas);
+  Json rank_pattern = Json::object(), alpha_pattern = Json::object(), targets = Json::array();
+  for (const Module& module : modules_) {
+    targets.push_back(module.name);
+    if (module.rank != rank) rank_pattern[module.name] = module.rank;
+    if (module.alpha != alpha) alpha_pattern[module.name] = alpha_number(module.alpha);
+  }
+  return {{"r", rank},         {"lora_alpha", alpha_number(alpha)}, {"rank_pattern", rank_pattern}, {"alpha_pattern", alpha_pattern},
+          {"use_dora", dora_}, {"target_modules", targets}};
+}
 
 bool PeftConfig::covers(std::string_view module) const { return component.empty() || starts_with(module, component + "."); }
 

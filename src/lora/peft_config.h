@@ -1,7 +1,8 @@
-// What PEFT keeps beside a LoRA's tensors: the alphas. In adapter_config.json, or since diffusers 0.35 in the file's own metadata.
+// What PEFT keeps beside a LoRA's tensors: the alphas, read and written. In adapter_config.json, or since diffusers 0.35 in the file's own metadata.
 #pragma once
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,23 @@ struct PeftConfig {
   // What alpha / rank has to be computed from, so that it is PEFT's scale; nothing when the config has no word about it.
   std::optional<double> alpha(std::string_view module, int64_t rank) const;
   bool covers(std::string_view module) const;
+};
+
+// What a LoraConfig says of the modules of a file or of one component: the commonest rank and alpha, and where others are (peft 0.8,
+// tuners/lora/config.py).
+class PeftModules {
+ public:
+  void add(const std::string& module, int64_t rank, double alpha, bool dora);
+  nlohmann::json json() const;
+
+ private:
+  struct Module {
+    std::string name;
+    int64_t rank;
+    double alpha;
+  };
+  std::vector<Module> modules_;
+  bool dora_ = false;
 };
 
 // The configs that belong to the LoRA file at `path` with `metadata`: "<stem>.adapter_config.json" or "adapter_config.json" beside it,

@@ -11,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/safetensors_writer.h"
 #include "lora/naming.h"
+#include "lora/peft_config.h"
 
 namespace lorikeet {
 namespace {
@@ -73,57 +74,14 @@ void add_peft_module(Tensors& file, const std::string& key, const std::vector<Na
   }
 }
 
-// Ranks and alphas of the modules of a file or of one component, as a LoraConfig states them: the commonest, and the exceptions.
-class PeftConfigText {
- public:
-  void add(const std::string& module, int64_t rank, double alpha, bool dora) {
-    modules_.push_back({module, rank, alpha});
-    ++ranks_[rank];
-    ++alphas_[alpha];
-    dora_ = dora_ || dora;
-  }
-
-  Json json() const {
-    const auto [rank, alpha] = std::pair(commonest(ranks_), commonest(alphas_));
-    Json rank_pattern = Json::object(), alpha_pattern = Json::object(), targets = Json::array();
-    for (const auto& module : modules_) {
-      targets.push_back(module.name);
-      if (module.rank != rank) rank_pattern[module.name] = module.rank;
-      if (module.alpha != alpha) alpha_pattern[module.name] = module.alpha;
-    }
-    return {{"r", rank},         {"lora_alpha", number(alpha)}, {"rank_pattern", rank_pattern}, {"alpha_pattern", alpha_pattern},
-            {"use_dora", dora_}, {"target_modules", targets}};
-  }
-
- private:
-  struct Module {
-    std::string name;
-    int64_t rank;
-    double alpha;
-  };
-  template <class T>
-  static T commonest(const std::map<T, int>& counts) {
-    return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
-  }
-  // PEFT's lora_alpha is a whole number as a rule.
-  static Json number(double alpha) {
-    return alpha == static_cast<double>(static_cast<int64_t>(alpha)) ? Json(static_cast<int64_t>(alpha)) : Json(alpha);
-  }
-
-  std::vector<Module> modules_;
-  std::map<int64_t, int> ranks_;
-  std::map<double, int> alphas_;
-  bool dora_ = false;
-};
-
 struct PeftConfigs {
   Json beside;         // of the whole file, modules by their keys
   std::string inside;  // by component, as diffusers' save_lora_weights() has it since 0.35: {"unet.r": 8, …}
 };
 
 PeftConfigs peft_configs(const LoraContents& contents) {
-  PeftConfigText all;
-  std::map<std::string, PeftConfigText> by_component;
+  PeftModules all;
+  std::map<std::string, PeftModules> by_component;
   for (const auto& [path, tensors] : contents.modules) {
     const auto down = std::ranges::find(tensors, "lora_down.weight", &NamedTensor::name);
     if (down == tensors.end()) continue;

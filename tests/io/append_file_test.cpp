@@ -21,7 +21,7 @@ std::string text_of(const fs::path& path) {
   return text.str();
 }
 
-struct AppendFileTest : testing::Test {
+struct AppendFileTest : ::testing::Test {
   fs::path path = fs::temp_directory_path() / ("lorikeet_append_" + std::to_string(::getpid()));
   void SetUp() override { fs::remove(path); }
   void TearDown() override { fs::remove(path); }

@@ -23,7 +23,7 @@ TEST(Hash, FilesHaveTheHashesThatAnIndependentProgramFinds) {
 }
 
 TEST(Hash, AutoV3IgnoresMetadataAndNothingElse) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const Tensor t = torch::randn({5});
   write_safetensors(folder / "a", {{"t", t}}, {});
   write_safetensors(folder / "b", {{"t", t}}, {{"note", "changed"}});
@@ -35,7 +35,7 @@ TEST(Hash, AutoV3IgnoresMetadataAndNothingElse) {
 }
 
 TEST(Hash, TheCacheFollowsTheFileAndSurvivesBeingDamaged) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const char* before = std::getenv("XDG_CACHE_HOME");
   const std::string restored = before ? before : "";
   ::setenv("XDG_CACHE_HOME", (folder / "cache").c_str(), 1);

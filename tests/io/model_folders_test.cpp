@@ -14,7 +14,7 @@ using namespace lorikeet;
 namespace fs = std::filesystem;
 
 namespace {
-class ModelFoldersTest : public testing::Test {
+class ModelFoldersTest : public ::testing::Test {
  protected:
   void SetUp() override {
     root_ = fs::temp_directory_path() / ("lorikeet_folders_" + std::to_string(getpid()));

@@ -207,7 +207,7 @@ TEST(TensorFile, FilesOfOtherKindsAreNamed) {
 }
 
 TEST(ShardFiles, AreListedOnceAndCheckedForTheirNames) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_file_atomically(folder / "a-1.safetensors", "x");
   write_file_atomically(folder / "a-2.safetensors", "x");
   const auto index = folder / "index.json";

@@ -9,7 +9,7 @@
 namespace lorikeet {
 
 TEST(WriteSafetensors, WhatIsWrittenReadsBackBitForBit) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const std::map<std::string, Tensor> tensors{
       {"half", torch::randn({3, 5}).to(torch::kHalf)},
       {"brain", torch::randn({7}).to(torch::kBFloat16)},
@@ -38,7 +38,7 @@ TEST(WriteSafetensors, WhatIsWrittenReadsBackBitForBit) {
 }
 
 TEST(WriteSafetensors, TheBytesAreThoseOfTheReferenceWriter) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const Tensor half = torch::ones({1}, torch::kHalf);
   write_safetensors(folder / "out", {{"b", half}, {"a", half}, {"w", torch::ones({1})}, {"i", torch::ones({1}, torch::kLong)}},
                     {{"k", "v"}});
@@ -54,7 +54,7 @@ TEST(WriteSafetensors, TheBytesAreThoseOfTheReferenceWriter) {
 }
 
 TEST(WriteSafetensors, WhatCannotBeStoredIsNamed) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   const auto path = folder / "out.safetensors";
   const auto error = [&](const std::map<std::string, Tensor>& tensors, const std::map<std::string, std::string>& metadata) {
     return error_of([&] { write_safetensors(path, tensors, metadata); });
@@ -66,7 +66,7 @@ TEST(WriteSafetensors, WhatCannotBeStoredIsNamed) {
 }
 
 TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNoOther) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_file_atomically(folder / "file", "old");
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -82,7 +82,7 @@ TEST(AtomicFile, AFailedWriteLeavesTheOldFileAndNoOther) {
 }
 
 TEST(AtomicFile, ReplacesAndFollowsLinksAndNamesWhatItCannotWrite) {
-  const TemporaryFolder folder;
+  const ScratchFolder folder;
   write_file_atomically(folder / "file", "one");
   std::filesystem::create_symlink("file", folder / "link");
   write_file_atomically(folder / "link", "two");

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/scratch.h"
 #include "lora/models.h"
 
 namespace lorikeet {
@@ -139,8 +140,8 @@ TEST(BlockPresets, AVectorForAnotherFamilyIsTold) {
 }
 
 TEST(BlockPresets, FilesAreFoundInTheModelsFolderAndBesideTheLoras) {
-  std::string name = (std::filesystem::temp_directory_path() / "lorikeet-presets-XXXXXX").string();
-  const std::filesystem::path root = ::mkdtemp(name.data());
+  const testing::ScratchFolder scratch;
+  const std::filesystem::path& root = scratch.path();
   std::filesystem::create_directories(root / "loras");
   std::ofstream(root / "lbwpresets.txt") << "ONE:1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0\nTWO:1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0\n";
   std::ofstream(root / "loras" / "lbwpresets.txt") << "TWO:0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0\n";
@@ -149,7 +150,6 @@ TEST(BlockPresets, FilesAreFoundInTheModelsFolderAndBesideTheLoras) {
   const BlockPresets presets = BlockPresets::in(folders);
   EXPECT_EQ(blocks_in(presets.weights("ONE", sd1()), sd1()), "BASE");
   EXPECT_EQ(blocks_in(presets.weights("TWO", sd1()), sd1()), "MID");  // the nearer file wins
-  std::filesystem::remove_all(root);
 }
 
 }  // namespace

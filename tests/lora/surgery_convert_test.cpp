@@ -15,7 +15,7 @@
 namespace lorikeet {
 namespace {
 
-using testing::bytes_of;
+using testing::read_bytes;
 using testing::error_of;
 using testing::golden;
 
@@ -221,7 +221,7 @@ TEST_F(Convert, DamagedFilesAndNumbersTooLargeLeaveNothingBehind) {
 
 TEST_F(Convert, ADiskThatIsFullIsAnErrorAndNothingIsLeft) {
   const auto file = made_lora("a.safetensors", 64, 4);
-  const std::string before = bytes_of(file);
+  const std::string before = read_bytes(file);
   const LoraReader reader = unbound(file, "sd1");
   ConvertResult result;
   LoraDraft draft = convert(reader, {}, result, progress_);
@@ -236,7 +236,7 @@ TEST_F(Convert, ADiskThatIsFullIsAnErrorAndNothingIsLeft) {
   std::signal(SIGXFSZ, handler);
   EXPECT_NE(error.find("cannot write"), std::string::npos) << error;
   EXPECT_EQ(files(), 1);
-  EXPECT_EQ(bytes_of(file), before);
+  EXPECT_EQ(read_bytes(file), before);
 }
 
 class Resize : public testing::LoraFolder {};
@@ -314,12 +314,12 @@ TEST_F(Edit, ChangesTheTextsAndNoTensor) {
 
 TEST_F(Edit, RefusesWhatItCannotDo) {
   const auto file = made_lora("a.safetensors", 4, 4, {{"ss_output_name", "old"}});
-  const std::string before = bytes_of(file);
+  const std::string before = read_bytes(file);
   EXPECT_THROW(edit_metadata(file, {}, file, progress_), Error);
   EXPECT_THROW(edit_metadata(file, {{}, {"ss_output"}}, file, progress_), Error);
   EXPECT_THROW(edit_metadata(file, {{{"sshs_model_hash", "x"}}, {}}, file, progress_), Error);
   EXPECT_THROW(edit_metadata(file, {{{"ss_output_name", "\xff"}}, {}}, file, progress_), Error);
-  EXPECT_EQ(bytes_of(file), before);
+  EXPECT_EQ(read_bytes(file), before);
 }
 
 }  // namespace

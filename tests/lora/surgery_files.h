@@ -8,8 +8,8 @@
 #include <map>
 #include <string>
 
-#include "base/error.h"
 #include "base/progress.h"
+#include "base/scratch.h"
 #include "io/tensor_file.h"
 #include "lora/apply.h"
 #include "lora/models.h"
@@ -21,17 +21,9 @@ namespace lorikeet::testing {
 
 class LoraFolder : public ::testing::Test {
  protected:
-  LoraFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "lorikeet-lora-XXXXXX").string();
-    folder_ = ::mkdtemp(name.data());
-    torch::manual_seed(1);
-  }
-  ~LoraFolder() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
+  LoraFolder() { torch::manual_seed(1); }
   std::filesystem::path at(const std::string& name) const { return folder_ / name; }
-  int files() const { return static_cast<int>(std::distance(std::filesystem::directory_iterator(folder_), {})); }
+  int files() const { return static_cast<int>(folder_.count()); }
 
   static const LayerMap& model(const std::string& name) {
     static std::map<std::string, LayerMap> models;
@@ -102,23 +94,8 @@ class LoraFolder : public ::testing::Test {
     throw Error(ErrorKind::internal, "no layer " + kohya_body);
   }
 
-  std::filesystem::path folder_;
+  ScratchFolder folder_;
   Progress progress_;
 };
-
-inline std::string bytes_of(const std::filesystem::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
-
-template <class Work>
-std::string error_of(Work&& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 }  // namespace lorikeet::testing

@@ -13,7 +13,7 @@
 namespace lorikeet {
 namespace {
 
-using testing::bytes_of;
+using testing::read_bytes;
 using testing::error_of;
 using testing::golden;
 using testing::relative_error;
@@ -97,7 +97,7 @@ TEST_F(Mix, TheRecipeMakesTheSameFileAgain) {
       again.push_back({std::make_shared<const LoraReader>(unbound(path, "sd1")), one.te, one.unet, one.blocks});
     }
     write(again, recipe.options, "again.safetensors");
-    EXPECT_EQ(bytes_of(at("again.safetensors")), bytes_of(at("ab.safetensors"))) << method;
+    EXPECT_EQ(read_bytes(at("again.safetensors")), read_bytes(at("ab.safetensors"))) << method;
   }
   const auto metadata = LoraFile::open(at("ab.safetensors"))->metadata();
   EXPECT_EQ(metadata.at("modelspec.trigger_phrase"), "fox, owl");

@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "base/error.h"
+#include "base/scratch.h"
 #include "base/text.h"
 #include "io/hash.h"
 #include "io/tensor_file.h"
@@ -16,21 +16,12 @@
 namespace lorikeet {
 namespace {
 
+using testing::error_of;
 using testing::golden;
 using testing::read_json;
 using testing::tiny_model;
 
 std::string scratch(const std::string& name) { return ::testing::TempDir() + "/" + name; }
-
-template <class Work>
-std::string error_of(Work&& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 std::vector<NamedTensor> low_rank(const Layer& layer, int64_t rank, double alpha) {
   const Tensor& weight = layer.base_weight();

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/scratch.h"
 #include "scene.h"
 
 extern char** environ;
@@ -22,11 +23,7 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 struct Scratch {
-  fs::path folder = [] {
-    std::string name = (fs::temp_directory_path() / "lorikeet-jobs-XXXXXX").string();
-    return fs::path(::mkdtemp(name.data()));
-  }();
-  ~Scratch() { fs::remove_all(folder); }
+  testing::ScratchFolder folder;
   fs::path file() const { return folder / "jobs.sqlite"; }
 };
 
@@ -212,6 +209,16 @@ TEST(KilledServer, ItsJobsGoOnAndFinishedPicturesStay) {
   }
   for (size_t i = 0; i < before["result"]["pictures"].size(); ++i)
     EXPECT_EQ(before["result"]["pictures"][i], pictures[i]);  // what was told is kept
+}
+
+// No thread but the one that waits for it may take the signal: also none that libtorch started before.
+TEST(InterruptedServer, EndsInOrderBeforeItsFirstJob) {
+  const testing::Folders folders;
+  Program program(folders);
+  ASSERT_GT(program.port, 0);
+  const int status = program.end(SIGINT);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(InterruptedServer, EndsInOrderAndTheRunningJobWaitsForTheNext) {

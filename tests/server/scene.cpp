@@ -1,28 +1,17 @@
 #include "scene.h"
 
-#include <stdlib.h>
-
 namespace lorikeet::testing {
 
 namespace fs = std::filesystem;
 
-Folders::Folders() {
-  std::string name = (fs::temp_directory_path() / "lorikeet-server-XXXXXX").string();
-  root_ = ::mkdtemp(name.data());
-  fs::copy(LORIKEET_TINY_DIR, models(), fs::copy_options::recursive);
-}
-
-Folders::~Folders() {
-  std::error_code ignored;
-  fs::remove_all(root_, ignored);
-}
+Folders::Folders() { fs::copy(LORIKEET_TINY_DIR, models(), fs::copy_options::recursive); }
 
 ServerOptions Folders::options() const {
   ServerOptions options;
   options.port = 0;
   options.folders.add_root(models());
-  options.outputs = root_ / "outputs";
-  options.data = root_ / "data";
+  options.outputs = root() / "outputs";
+  options.data = root() / "data";
   options.device = "cpu";
   options.precision = "f32";
   options.threads = 2;

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "base/scratch.h"
 #include "client.h"
 #include "server/server.h"
 
@@ -16,14 +17,12 @@ namespace lorikeet::testing {
 class Folders {
  public:
   Folders();
-  ~Folders();
-  Folders(const Folders&) = delete;
-  const std::filesystem::path& root() const { return root_; }
+  const std::filesystem::path& root() const { return root_.path(); }
   std::filesystem::path models() const { return root_ / "models"; }
   ServerOptions options() const;
 
  private:
-  std::filesystem::path root_;
+  ScratchFolder root_;
 };
 
 class Running {

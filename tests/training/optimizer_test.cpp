@@ -251,7 +251,7 @@ TEST_P(ForEachOptimizer, GivesTheWeightsBackToTheBitAfterAnEvaluation) {
   EXPECT_TRUE(same_bits(looked, plain));
 }
 
-INSTANTIATE_TEST_SUITE_P(Optimizers, ForEachOptimizer, testing::ValuesIn(optimizers().begin(), optimizers().end()), kind_name);
+INSTANTIATE_TEST_SUITE_P(Optimizers, ForEachOptimizer, ::testing::ValuesIn(optimizers().begin(), optimizers().end()), kind_name);
 
 TEST(Optimizers, AreFoundByName) {
   EXPECT_EQ(find_optimizer(" AdamW").name, "adamw");

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/scratch.h"
 #include "base/text.h"
 #include "base/torch_distributed.h"
 #include "io/tensor_file.h"
@@ -31,21 +32,11 @@ std::vector<std::string> command_of(const std::string& body) {
 
 fs::path folder() { return std::getenv(kFolder); }
 
-class ScratchFolder {
+// The processes that a test starts find it by their environment.
+class SharedFolder : public lorikeet::testing::ScratchFolder {
  public:
-  ScratchFolder() {
-    std::string pattern = (fs::temp_directory_path() / "lorikeet-ranks-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-    setenv(kFolder, path_.c_str(), 1);
-  }
-  ~ScratchFolder() {
-    unsetenv(kFolder);
-    fs::remove_all(path_);
-  }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
+  SharedFolder() { setenv(kFolder, path().c_str(), 1); }
+  ~SharedFolder() { unsetenv(kFolder); }
 };
 
 std::string text_of(const fs::path& path) {
@@ -137,7 +128,7 @@ TEST(ProcessGroupRank, DISABLED_SecondFails) {
 #ifdef LORIKEET_GLOO
 
 TEST(ProcessGroup, SumsToTheSameBitsOnAllRanks) {
-  const ScratchFolder scratch;
+  const SharedFolder scratch;
   ASSERT_EQ(launch_processes(2, command_of("SumsAndBroadcasts")), 0);
   auto first = TensorFile::open(scratch / "rank0"), second = TensorFile::open(scratch / "rank1");
   const auto a = tensors_of(0), b = tensors_of(1);
@@ -152,7 +143,7 @@ TEST(ProcessGroup, SumsToTheSameBitsOnAllRanks) {
 }
 
 TEST(ProcessGroup, ThreeRanksGetTheSameBitsToo) {
-  const ScratchFolder scratch;
+  const SharedFolder scratch;
   ASSERT_EQ(launch_processes(3, command_of("SumsAndBroadcasts")), 0);
   auto first = TensorFile::open(scratch / "rank0");
   for (size_t i = 0; i < tensors_of(0).size(); ++i) {
@@ -165,7 +156,7 @@ TEST(ProcessGroup, ThreeRanksGetTheSameBitsToo) {
 }
 
 TEST(ProcessGroup, TwoProcessesHaveTheGradientOfOneWithTheWholeBatch) {
-  const ScratchFolder scratch;
+  const SharedFolder scratch;
   ASSERT_EQ(launch_processes(2, command_of("SumsGradients")), 0);
   const Tensor together = TensorFile::open(scratch / "rank0")->read("gradient");
   EXPECT_TRUE(torch::equal(together, TensorFile::open(scratch / "rank1")->read("gradient")));
@@ -177,7 +168,7 @@ TEST(ProcessGroup, TwoProcessesHaveTheGradientOfOneWithTheWholeBatch) {
 }
 
 TEST(ProcessGroup, APartnerThatDiedIsAnError) {
-  const ScratchFolder scratch;
+  const SharedFolder scratch;
   // The first failure that the launcher sees: the process that was killed, or the one that noticed it.
   const int code = launch_processes(2, command_of("LosesItsPartner"));
   EXPECT_TRUE(code == 128 + SIGKILL || code == 3) << code;
@@ -185,7 +176,7 @@ TEST(ProcessGroup, APartnerThatDiedIsAnError) {
 }
 
 TEST(ProcessGroup, APartnerThatHangsIsAnErrorAfterTheTimeout) {
-  const ScratchFolder scratch;
+  const SharedFolder scratch;
   setenv("LORIKEET_TEST_HANGS", "1", 1);
   EXPECT_EQ(launch_processes(2, command_of("LosesItsPartner")), 3);
   unsetenv("LORIKEET_TEST_HANGS");
@@ -237,10 +228,10 @@ TEST(ProcessGroup, NamesTheVariableThatIsWrong) {
 }
 
 TEST(LaunchProcesses, ARankThatFailsEndsTheOthersAndIsHeard) {
-  const ScratchFolder scratch;
-  testing::internal::CaptureStderr();
+  const SharedFolder scratch;
+  ::testing::internal::CaptureStderr();
   const int code = launch_processes(3, command_of("SecondFails"));
-  const std::string heard = testing::internal::GetCapturedStderr();
+  const std::string heard = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(code, 7);
   EXPECT_NE(heard.find("process 1 ended with exit code 7"), std::string::npos) << heard;
   EXPECT_NE(heard.find("last words of 1"), std::string::npos) << heard;
@@ -248,7 +239,7 @@ TEST(LaunchProcesses, ARankThatFailsEndsTheOthersAndIsHeard) {
 }
 
 TEST(LaunchProcesses, PassSignalsOn) {
-  const ScratchFolder scratch;
+  const SharedFolder scratch;
   std::thread interrupter([&] {
     while (text_of(scratch / "pid0").empty() || text_of(scratch / "pid1").empty())
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -260,7 +251,7 @@ TEST(LaunchProcesses, PassSignalsOn) {
 }
 
 TEST(LaunchProcesses, AProgramThatIsNotThereIsAnExitCode) {
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   EXPECT_EQ(launch_processes(2, {"/nonexistent/program"}), 127);
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("cannot be started"), std::string::npos);
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("cannot be started"), std::string::npos);
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "lora/peft_config.h"
 
 namespace lorikeet {
 namespace {
@@ -107,49 +108,20 @@ std::string tensor_key(const LoraNaming& naming, const std::string& module, cons
   return module + "." + name;
 }
 
-// PEFT's LoraConfig: the commonest rank and alpha, and the modules that differ (peft 0.8, tuners/lora/config.py).
-class PeftModules {
- public:
-  void add(DraftModule& module, const std::string& key) {
-    const DraftTensor* down = find(module, "lora_down.weight");
-    if (!down || down->shape.empty()) return;
-    const std::string name = starts_with(key, kPrefix) ? key.substr(kPrefix.size()) : key;
-    const int64_t rank = down->shape[0];
-    modules_.push_back({name, rank, number(module, "alpha").value_or(static_cast<double>(rank))});
-    dora_ = dora_ || find(module, "lora_magnitude_vector");
-  }
+void add_to_config(PeftModules& config, DraftModule& module, const std::string& key) {
+  constexpr std::string_view kPrefix = "base_model.model.";
+  const DraftTensor* down = find(module, "lora_down.weight");
+  if (!down || down->shape.empty()) return;
+  const int64_t rank = down->shape[0];
+  config.add(starts_with(key, kPrefix) ? key.substr(kPrefix.size()) : key, rank, number(module, "alpha").value_or(static_cast<double>(rank)),
+             find(module, "lora_magnitude_vector") != nullptr);
+}
 
-  std::string text() const {
-    nlohmann::ordered_json config{{"peft_type", "LORA"}, {"bias", "none"}, {"inference_mode", true}, {"use_dora", dora_}};
-    std::map<int64_t, int> ranks;
-    std::map<double, int> alphas;
-    for (const Module& module : modules_) ++ranks[module.rank], ++alphas[module.alpha];
-    const auto commonest = [](const auto& counts) {
-      return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
-    };
-    const int64_t rank = modules_.empty() ? 0 : commonest(ranks);
-    const double alpha = modules_.empty() ? 0 : commonest(alphas);
-    config["r"] = rank;
-    config["lora_alpha"] = alpha;
-    config["rank_pattern"] = config["alpha_pattern"] = nlohmann::ordered_json::object();
-    for (const Module& module : modules_) {
-      config["target_modules"].push_back(module.name);
-      if (module.rank != rank) config["rank_pattern"][module.name] = module.rank;
-      if (module.alpha != alpha) config["alpha_pattern"][module.name] = module.alpha;
-    }
-    return config.dump(2) + "\n";
-  }
-
- private:
-  static constexpr std::string_view kPrefix = "base_model.model.";
-  struct Module {
-    std::string name;
-    int64_t rank;
-    double alpha;
-  };
-  std::vector<Module> modules_;
-  bool dora_ = false;
-};
+std::string config_text(const PeftModules& modules) {
+  nlohmann::json config = modules.json();
+  config.update({{"peft_type", "LORA"}, {"bias", "none"}, {"inference_mode", true}});
+  return config.dump(2) + "\n";
+}
 
 bool is_plain(const DraftModule& module) {
   return std::ranges::all_of(module.tensors, [](const DraftTensor& tensor) {
@@ -177,7 +149,7 @@ SpelledLora spell_draft(LoraDraft draft, const LoraNaming& naming) {
     if (naming.alpha == AlphaPlace::none) fold_scale(module);
     if (naming.alpha == AlphaPlace::config && is_plain(module)) {
       to_peft_words(module, path);
-      peft.add(module, key);
+      add_to_config(peft, module, key);
       erase(module, "alpha");
     }
     if (naming.name == "numbered")
@@ -193,7 +165,7 @@ SpelledLora spell_draft(LoraDraft draft, const LoraNaming& naming) {
                                     ": other programs will not read them; --kind lora makes plain LoRA of them");
   spelled.tensors.insert(spelled.tensors.end(), draft.others.begin(), draft.others.end());
   spelled.metadata = std::move(draft.metadata);
-  if (naming.alpha == AlphaPlace::config) spelled.peft_config = peft.text();
+  if (naming.alpha == AlphaPlace::config) spelled.peft_config = config_text(peft);
   // What an earlier file said about alphas is in its tensors or in the new config now.
   spelled.metadata.erase("lora_adapter_metadata");
   return spelled;
