@@ -59,8 +59,7 @@ struct Call {
 
 Request completed(const Request& asked, const ModelSpec& spec) {
   Request request = asked;
-  for (int* side : {&request.width, &request.height})
-    if (*side == 0) *side = static_cast<int>(spec.native_size_px);
+  for (int* side : {&request.width, &request.height}) *side = static_cast<int>(spec.side_px(*side));
   validate(request);
   if (request.seed < 0) request.seed = random_seed();
   if (request.subseed < 0) request.subseed = random_seed();

@@ -132,8 +132,8 @@ class Plotter {
   size_t batch_from(const std::vector<size_t>& order, size_t first) const {
     const PlannedCell& cell = cells_[order[first]];
     if (own_.unet().compute().device.is_cpu()) return 1;
-    const auto side = [&](int px) { return px > 0 ? px : own_.spec().native_size_px; };
-    const int64_t most = std::max<int64_t>(1, kMostBatchPixels / (side(cell.request.width) * side(cell.request.height)));
+    const ModelSpec& spec = own_.spec();
+    const int64_t most = std::max<int64_t>(1, kMostBatchPixels / (spec.side_px(cell.request.width) * spec.side_px(cell.request.height)));
     size_t count = 1;
     while (first + count < order.size() && std::cmp_less(count, most) && can_share_batch(cell, cells_[order[first + count]])) ++count;
     return count;

@@ -47,13 +47,6 @@ void check_multiple_of_8(std::string_view name, int value) {
          "the nearest are " + std::to_string(below) + " and " + std::to_string(below + 8));
 }
 
-void check_side(std::string_view name, int value) {
-  constexpr int kLeastSidePx = 64;
-  if (value != 0 && value < kLeastSidePx)
-    refuse(std::string(name) + " " + std::to_string(value) + " is too small", "the least is " + std::to_string(kLeastSidePx) + "; 0 takes the checkpoint's own size");
-  check_multiple_of_8(name, value);
-}
-
 void check_hires(const Request& r) {
   if (!r.enable_hr) return;
   if (!r.init_image.empty()) refuse("hires fix works from a prompt alone, but an init image is given", "leave one of the two out");
@@ -155,8 +148,8 @@ void validate(Request& r) {
   split_sampler(r.hr_sampler, r.hr_schedule);
   if (r.prompts.empty()) r.prompts.emplace_back();
   check_fields(r);
-  check_side("width", r.width);
-  check_side("height", r.height);
+  check_multiple_of_8("width", r.width);
+  check_multiple_of_8("height", r.height);
   check_hires(r);
   check_region_masks(r);
   if (!r.mask_image.empty() && r.init_image.empty())

@@ -147,8 +147,8 @@ void fields(V& v, R& r) {
   each(r.schedule, {.name = "schedule", .help = "How the noise levels are spaced; automatic: what suits the sampler.", .group = basic, .choices = schedule_choices}, {"Schedule type", always});
   each(r.cfg_scale, {.name = "cfg_scale", .help = "Guidance: how strongly the prompt rules. 1 switches guidance off.", .group = basic, .range = {0, 100}, .flags = "-c,--cfg"}, {"CFG scale", always});
   each(r.seed, {.name = "seed", .help = "Seed of the first picture, picture i uses seed + i; -1: random.", .group = basic, .range = {-1, kAny}}, {"Seed", always});
-  each(r.width, {.name = "width", .help = "Width in pixels, a multiple of 8; 0: as the checkpoint was trained.", .group = basic, .range = {0, 8192}, .flags = "-W"}, {"Size-1", always});
-  each(r.height, {.name = "height", .help = "Height in pixels, a multiple of 8; 0: as the checkpoint was trained.", .group = basic, .range = {0, 8192}, .flags = "-H"}, {"Size-2", always});
+  each(r.width, {.name = "width", .help = "Width in pixels, a multiple of 8; 0: as the checkpoint was trained.", .group = basic, .range = {64, 8192, true}, .flags = "-W"}, {"Size-1", always});
+  each(r.height, {.name = "height", .help = "Height in pixels, a multiple of 8; 0: as the checkpoint was trained.", .group = basic, .range = {64, 8192, true}, .flags = "-H"}, {"Size-2", always});
   each(r.batch_size, {.name = "batch_size", .help = "Pictures of each prompt made together.", .group = basic, .range = {1, 256}, .flags = "-b"});
   each(r.n_iter, {.name = "n_iter", .help = "How many batches, one after the other.", .group = basic, .range = {1, 10000}, .flags = "--batches"});
   each(r.vae, {.name = "vae", .help = "Another VAE: a name in the models folder, or a file.", .group = basic}, {"VAE"});

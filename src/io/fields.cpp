@@ -14,8 +14,9 @@ constexpr size_t kMostShown = 80;  // characters of a bad value in an error
 
 std::string in_range(const Field& field) {
   const bool open = field.range.most == std::numeric_limits<double>::max();
-  return open ? "give " + format_number(field.range.least) + " or more"
-              : "give a value from " + format_number(field.range.least) + " to " + format_number(field.range.most);
+  const std::string give = field.range.or_zero ? "give 0, or " : "give ";
+  return open ? give + format_number(field.range.least) + " or more"
+              : give + "a value from " + format_number(field.range.least) + " to " + format_number(field.range.most);
 }
 
 void check_utf8(const std::string& text, const Field& field) {
@@ -71,6 +72,7 @@ std::string text_of(double value) { return format_number(value); }
 std::string text_of(const std::vector<std::string>& values) { return join(values, ", "); }
 
 void CheckField::number(double value, const Field& field) const {
+  if (value == 0 && field.range.or_zero) return;
   if (!(value >= field.range.least && value <= field.range.most))
     refuse(std::string(field.name) + " is " + format_number(value) + ", which is out of range", in_range(field));
 }

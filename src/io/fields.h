@@ -32,6 +32,7 @@ struct FieldGroup {
 struct Field {
   struct Range {
     double least = std::numeric_limits<double>::lowest(), most = std::numeric_limits<double>::max();  // both included
+    bool or_zero = false;  // 0 too, which leaves the value to something else
   };
   std::string_view name;  // the key, snake_case; "--name-with-dashes" is the flag
   std::string_view help;  // one sentence or more, with a full stop

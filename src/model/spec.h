@@ -37,11 +37,13 @@ struct ModelSpec {
   bool pooled = false;             // the U-Net takes the pooled text and the time ids (SDXL)
   bool zero_empty_negative = false;  // an empty negative prompt is all zeros instead of an encoded "" (SDXL)
   bool xl_steps = false;           // Align Your Steps has a table of its own for this model
-  int64_t native_size_px = 512;    // side of the pictures it was trained on
+  int64_t native_size_px = 512;    // side of the pictures it was trained on, a multiple of 64
   // For the metadata of what is trained on it: kohya's ss_base_model_version, and the modelspec.architecture of Stability's model
   // specification; of a model that predicts v where that differs.
   std::string_view base_version, architecture, architecture_v;
 
+  // Of a picture that is asked for with that side; 0 leaves it to the model.
+  int64_t side_px(int64_t asked) const { return asked > 0 ? asked : native_size_px; }
   bool inpainting() const { return unet.in_channels == 9; }  // latent, mask, masked picture's latent
 };
 

@@ -25,6 +25,7 @@ std::string_view type_word(FieldType type) {
 }
 
 bool is_bound(double value) { return value > std::numeric_limits<double>::lowest() && value < std::numeric_limits<double>::max(); }
+double least_of(const Field& field) { return field.range.or_zero ? std::min(0.0, field.range.least) : field.range.least; }
 bool is_numeric(FieldType type) { return type == FieldType::whole_number || type == FieldType::number; }
 
 json property(const FieldInfo& info) {
@@ -43,7 +44,7 @@ json property(const FieldInfo& info) {
     default: schema["type"] = type_word(info.type);
   }
   if (is_numeric(info.type)) {
-    if (is_bound(info.field.range.least)) schema["minimum"] = info.field.range.least;
+    if (is_bound(info.field.range.least)) schema["minimum"] = least_of(info.field);
     if (is_bound(info.field.range.most)) schema["maximum"] = info.field.range.most;
   }
   return schema;
@@ -65,7 +66,7 @@ json field_json(const FieldInfo& info, const json& default_value) {
   json value{{"name", info.field.name},        {"type", type_word(info.type)},          {"help", info.field.help},
              {"group", info.field.group.name}, {"group_title", info.field.group.title}, {"default", default_value}};
   if (is_numeric(info.type)) {
-    if (is_bound(info.field.range.least)) value["min"] = info.field.range.least;
+    if (is_bound(info.field.range.least)) value["min"] = least_of(info.field);
     if (is_bound(info.field.range.most)) value["max"] = info.field.range.most;
   }
   if (default_value.is_null()) value["optional"] = true;

@@ -133,22 +133,18 @@ void check_what(TrainConfig& c) {
   }
 }
 
-// Where the checkpoint decides, it is a multiple of 64 px.
-void check_size(const TrainConfig& c) {
-  constexpr int kLeastSidePx = 64;
-  TrainConfig sized = c;
-  for (int* side : {&sized.width, &sized.height}) {
-    if (*side == 0) *side = 8 * kLeastSidePx;
-    if (*side < kLeastSidePx)
-      refuse("pictures of " + std::to_string(*side) + " pixels are too small", "the least is " + std::to_string(kLeastSidePx) + "; 0 takes the checkpoint's own size");
-  }
-  buckets_of(sized);
+// Before the checkpoint is read: a side that it will decide is a multiple of 64 px, so that any such will do.
+void check_buckets(TrainConfig c) {
+  constexpr int kSomeSidePx = 512;
+  for (int* side : {&c.width, &c.height})
+    if (*side == 0) *side = kSomeSidePx;
+  buckets_of(c);
 }
 
 void check_pictures(const TrainConfig& c) {
   if (!has_pictures(c)) return;
   if (c.images.empty()) refuse("no pictures are named", "give a folder of pictures: --images FOLDER");
-  check_size(c);
+  check_buckets(c);
   if (!c.class_prompt.empty() && c.class_images.empty())
     refuse("class_prompt is given, but no folder for the class pictures", "give one with --class-images; what it lacks is made first");
   if (!c.validation_images.empty() && c.validation_share > 0)

@@ -202,8 +202,8 @@ void fields(V& v, C& c) {
   v(c.validation_images, {.name = "validation_images", .help = "Folder of pictures that are held out and only measured.", .group = pictures});
   v(c.validation_share, {.name = "validation_share", .help = "Hold out this share of the pictures.", .group = pictures, .range = {0, 0.5}});
   v(c.repeats, {.name = "repeats", .help = "How often an epoch goes through each picture.", .group = pictures, .range = {1, 100000}});
-  v(c.width, {.name = "width", .help = "Width in pixels; with buckets, width times height is the area that they keep; 0: as the checkpoint was trained.", .group = pictures, .range = {0, 4096}, .flags = "-W"});
-  v(c.height, {.name = "height", .help = "Height in pixels; 0: as the checkpoint was trained.", .group = pictures, .range = {0, 4096}, .flags = "-H"});
+  v(c.width, {.name = "width", .help = "Width in pixels; with buckets, width times height is the area that they keep; 0: as the checkpoint was trained.", .group = pictures, .range = {64, 4096, true}, .flags = "-W"});
+  v(c.height, {.name = "height", .help = "Height in pixels; 0: as the checkpoint was trained.", .group = pictures, .range = {64, 4096, true}, .flags = "-H"});
   v(c.buckets, {.name = "buckets", .help = "Train each picture in a size of nearly its own shape instead of cutting all to one.", .group = pictures});
   v(c.bucket_step, {.name = "bucket_step", .help = "Sides of buckets are multiples of this many pixels.", .group = pictures, .range = {8, 1024}});
   v(c.bucket_least, {.name = "bucket_least", .help = "Shortest side of a bucket in pixels.", .group = pictures, .range = {64, 8192}});

@@ -179,9 +179,17 @@ Json folders(const RunFacts& facts, bool is_class) {
   return json;
 }
 
+// Of each folder the most frequent: captions that are sentences give as many tags as there are pictures, more than a small LoRA weighs.
 Json tag_frequencies(const RunFacts& facts) {
+  constexpr size_t kMostTags = 1000;
   Json json = Json::object();
-  for (const RunFacts::Set& set : facts.sets) json[set.name] = set.tags;
+  for (const RunFacts::Set& set : facts.sets) {
+    std::vector<std::pair<std::string, int64_t>> tags(set.tags.begin(), set.tags.end());
+    std::ranges::stable_sort(tags, std::greater(), &std::pair<std::string, int64_t>::second);
+    tags.resize(std::min(tags.size(), kMostTags));
+    Json& kept = json[set.name] = Json::object();
+    for (const auto& [tag, count] : tags) kept[tag] = count;
+  }
   return json;
 }
 

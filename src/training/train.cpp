@@ -88,8 +88,7 @@ void load_model(Run& run) {
   run.progress.stage("loading the checkpoint", 0);
   if (run.config.threads > 0) torch::set_num_threads(run.config.threads);
   run.networks = load_networks(run.config.model, run.config.vae, plan_compute(run.config.device, run.config.precision));
-  for (int* side : {&run.config.width, &run.config.height})
-    if (*side == 0) *side = static_cast<int>(run.networks->spec.native_size_px);
+  for (int* side : {&run.config.width, &run.config.height}) *side = static_cast<int>(run.networks->spec.side_px(*side));
   run.networks->unet->recompute = run.config.gradient_checkpointing;
   run.trainable = make_trainable(*run.networks, run.config);
 }

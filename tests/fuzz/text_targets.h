@@ -1,5 +1,5 @@
-// Fuzz targets of what people type or paste: prompts, infotext, requests as JSON, sidecars of models; and pictures. Their functions lie beside the tests of
-// the folder that they try.
+// Fuzz targets of what people type or paste: prompts, infotext, requests as JSON, sidecars of models; and pictures. Their functions lie beside
+// the tests of the folder that they try.
 #pragma once
 #include "targets.h"
 

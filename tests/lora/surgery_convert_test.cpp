@@ -15,9 +15,9 @@
 namespace lorikeet {
 namespace {
 
-using testing::read_bytes;
 using testing::error_of;
 using testing::golden;
+using testing::read_bytes;
 
 class Convert : public testing::LoraFolder {
  protected:

@@ -13,9 +13,9 @@
 namespace lorikeet {
 namespace {
 
-using testing::read_bytes;
 using testing::error_of;
 using testing::golden;
+using testing::read_bytes;
 using testing::relative_error;
 
 class Mix : public testing::LoraFolder {

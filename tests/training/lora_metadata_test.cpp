@@ -136,6 +136,16 @@ TEST(Metadata, KeepsTagsByFolder) {
   EXPECT_EQ(nlohmann::json::parse(metadata.at("ss_datasets"))[0].at("bucket_info").at("buckets").at("1").at("count"), 10);
 }
 
+TEST(Metadata, OfVeryManyTagsTheMostFrequentAreKept) {
+  RunFacts facts = facts_of();
+  facts.sets[0].tags.clear();
+  for (int i = 0; i < 3000; ++i) facts.sets[0].tags["sentence " + std::to_string(i)] = i < 2995 ? 1 : i;
+  const auto metadata = training_metadata(config_of(), spec_of("sd1"), facts);
+  const auto tags = nlohmann::json::parse(metadata.at("ss_tag_frequency")).at("10_sks robot");
+  EXPECT_EQ(tags.size(), 1000u);
+  for (int i = 2995; i < 3000; ++i) EXPECT_EQ(tags.at("sentence " + std::to_string(i)), i);
+}
+
 TEST(Metadata, CountsADataSet) {
   Dataset dataset;
   dataset.buckets = {{512, 512}, {448, 576}, {576, 448}};

@@ -220,11 +220,11 @@ void report_style(const Exam& exam, const Taught& lora) {
   std::string falls;
   for (size_t i = 1; i < steps.size(); ++i)
     if (const double less = mean(steps[i - 1]) - mean(steps[i]); less > 0)
-      print(falls, "%s by %.3f from %g to %g", falls.empty() ? ", only it falls" : " and", less, kMultipliers[i - 1], kMultipliers[i]);
+      print(falls, "%s by %.3f from %g to %g", falls.empty() ? ", but falls" : " and", less, kMultipliers[i - 1], kMultipliers[i]);
   size_t more = 0;
   for (size_t i = 0; i < wishes.size(); ++i) more += steps.back().each[i] > steps.front().each[i];
-  print(exam.report, "\n%s mean rises from each multiplier to the next%s; at multiplier 1 it is higher than at 0 in %zu of %zu pictures.\n",
-        telling ? "Their" : "The judge's", falls.c_str(), more, wishes.size());
+  print(exam.report, "\nThe mean of %s rises from multiplier to multiplier%s; at 1 it is higher than at 0 in %zu of %zu pictures.\n",
+        telling ? "the measure" : "what the judge sees", falls.c_str(), more, wishes.size());
 }
 
 void report_pair(const Exam& exam, const Taught& first, const Taught& second) {

@@ -13,7 +13,7 @@
 namespace lorikeet::kernels {
 
 void prepare_process() {
-  // Threads that libtorch starts here leave all signals to the others: one that did not would be killed by the Ctrl-C that the server waits for.
+  // Threads that libtorch starts here leave all signals to others: one that did not would take the Ctrl-C that the server waits for.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
