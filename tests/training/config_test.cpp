@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -55,7 +56,9 @@ std::string refusal_of_toml(const std::string& text) {
 
 // Every member away from its default.
 struct ChangeAll {
-  void operator()(int& value, const Field& field) const { value = value < field.range.most ? value + 1 : value - 1; }
+  void operator()(int& value, const Field& field) const {
+    value = value < field.range.most ? static_cast<int>(std::max(value + 1.0, field.range.least)) : value - 1;
+  }
   void operator()(int64_t& value, const Field&) const { value = 9007199254740993; }  // more than a double can hold
   void operator()(double& value, const Field& field) const { value = value + 0.1 <= field.range.most ? value + 0.1 : value / 3; }
   void operator()(bool& value, const Field&) const { value = !value; }
