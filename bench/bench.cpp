@@ -162,8 +162,8 @@ class Bench {
       timed("VAE decode 512²", precision, work_.vae_512, 1, [&] { engine->vae("").decode(latent); });
     }
     const auto& text = *engine->text_encoders()[0];
-    const Tensor ids = torch::randint(0, 49000, {1, 77}, torch::TensorOptions().dtype(torch::kLong)).to(device);
-    timed("text encoder, 77 tokens,", "f32", work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
+    const Tensor ids = torch::randint(0, 49000, {2, 77}, torch::TensorOptions().dtype(torch::kLong)).to(device);
+    timed("text encoder, prompt and negative prompt,", "f32", 2 * work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
     if (wanted("LoRA load change un-merge merge and un-merge run-time overhead")) loras(*engine, precision);
     add("peak memory so far " + precision, static_cast<double>(peak_memory_mb()), "MB");
   }

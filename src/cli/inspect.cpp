@@ -159,8 +159,7 @@ void print(const ordered_json& json, const std::string& indent, Output& output) 
 
 fs::path find_file(const InspectOptions& options) {
   if (options.file.empty()) throw Error(ErrorKind::bad_input, "which file?", "lorikeet inspect FILE");
-  std::error_code code;
-  if (fs::exists(options.file, code)) return options.file;
+  if (is_model_path(options.file)) return options.file;
   const ModelFolders folders = open_folders(options.folders);
   for (const ModelKind kind : {ModelKind::checkpoint, ModelKind::lora, ModelKind::embedding, ModelKind::vae}) {
     try {
@@ -168,6 +167,8 @@ fs::path find_file(const InspectOptions& options) {
     } catch (const Error&) {  // another kind may have it
     }
   }
+  std::error_code code;
+  if (fs::exists(options.file, code)) return options.file;  // a folder that is no model: what is missing in it will be told
   throw Error(ErrorKind::not_found, "there is no file " + options.file + ", and no model of that name in the models folders");
 }
 

@@ -136,10 +136,10 @@ PicturePrompts encode_prompts(Engine& engine, const ResolvedPrompt& prompt, cons
                         {.clip_skip = request.clip_skip ? std::optional(request.clip_skip) : std::nullopt, .device = engine.compute().text.device});
   const ScheduleSteps schedule{.steps = steps.steps, .hires_steps = steps.hires_calls};
   PicturePrompts prompts;
-  prompts.prompt = std::make_shared<ScheduledPrompt>(encoder.encode_scheduled(prompt.text, schedule));
-  ScheduledPrompt unwanted = encoder.encode_scheduled(negative, schedule, /*composition=*/false);
-  if (engine.spec().zero_empty_negative && negative.empty()) zero(unwanted);
-  prompts.negative = std::make_shared<ScheduledPrompt>(std::move(unwanted));
+  ScheduledPrompts encoded = encoder.encode_scheduled(prompt.text, negative, schedule);
+  if (engine.spec().zero_empty_negative && negative.empty()) zero(encoded.negative);
+  prompts.prompt = std::make_shared<ScheduledPrompt>(std::move(encoded.prompt));
+  prompts.negative = std::make_shared<ScheduledPrompt>(std::move(encoded.negative));
   prompts.loras = std::move(loras);
   for (const auto& embedding : encoder.used_embeddings()) {
     const auto key = std::make_pair(embedding->name, embedding->hash);

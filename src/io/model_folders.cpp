@@ -218,18 +218,28 @@ std::vector<ModelFile> ModelFolders::list(ModelKind kind, std::vector<std::strin
   return files;
 }
 
+bool is_model_path(const fs::path& path) {
+  std::error_code code;
+  if (!fs::is_directory(path, code)) return fs::exists(path, code);
+  return folder_as_model(ModelKind::checkpoint, path) || folder_as_model(ModelKind::vae, path) || folder_as_model(ModelKind::lora, path);
+}
+
 FoundModel ModelFolders::find(ModelKind kind, std::string_view name, bool with_paths) const {
   const std::string wanted = replace_all(std::string(trim(name)), "\\", "/");
   if (wanted.empty()) throw Error(ErrorKind::bad_input, "the name of a " + std::string(lorikeet::name(kind)) + " is empty");
+  const fs::path path(name);
   std::error_code code;
-  if (with_paths && fs::exists(fs::path(name), code)) {
-    const fs::path path(name);
+  const auto as_path = [&]() -> FoundModel {
     return {{kind, fs::path(path).replace_extension().filename().generic_string(), folder_as_model(kind, path).value_or(path)}, {}};
-  }
+  };
+  const bool is_there = with_paths && fs::exists(path, code);
+  if (is_there && is_model_path(path)) return as_path();
   for (const auto part : split(wanted, '/'))
-    if (part == "..")
+    if (part == "..") {
+      if (is_there) return as_path();
       throw Error(ErrorKind::bad_input, "\"" + wanted + "\" is not a name of a " + std::string(lorikeet::name(kind)),
                   "a name cannot lead out of the folder with \"..\"");
+    }
   const auto files = list(kind);
   const auto matching = [&](const auto& matches) {
     std::vector<ModelFile> result;
@@ -251,6 +261,7 @@ FoundModel ModelFolders::find(ModelKind kind, std::string_view name, bool with_p
   for (const auto& rule : rules)
     if (auto matches = matching(rule); !matches.empty()) return choose(std::move(matches), wanted);
   if (auto file = find_hash(kind, wanted)) return {*file, {}};
+  if (is_there) return as_path();
   throw_missing(kind, wanted, files);
 }
 

@@ -25,6 +25,10 @@ struct FoundModel {
   std::vector<std::string> notes;  // for people: which other files the name could mean
 };
 
+// A file, or a folder that is one model as a whole (checkpoint or autoencoder in diffusers' layout, LoRA in PEFT's). Any other folder is none:
+// that one happens to be where somebody works must not hide the model of its name.
+bool is_model_path(const std::filesystem::path& path);
+
 class ModelFolders {
  public:
   ModelFolders();
@@ -47,7 +51,8 @@ class ModelFolders {
   // What `name` means: "name", "name.ext", "folder/name", a LoRA's ss_output_name, or a hash (10 or 64 digits: of the file; 12 or 64:
   // AutoV3). Exact case before any case, names before aliases before hashes (computed only when nothing else fits). Several files of one
   // name: the one with the fewest folders before it, then the earlier place, then .safetensors; the notes name the others. A1111 takes
-  // whichever it scanned last. A name never leaves the folders; with_paths (the command line) also takes the path of any existing file.
+  // whichever it scanned last. A name never leaves the folders; with_paths (the command line) also takes the path of any existing file or
+  // folder, before names if it is_model_path(), else behind them.
   // Error{not_found}: the near names and where was looked; Error{bad_input}: an empty name, a name with "..".
   FoundModel find(ModelKind kind, std::string_view name, bool with_paths = false) const;
 

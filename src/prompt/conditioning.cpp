@@ -91,17 +91,19 @@ ClipOutput encode_chunks(const ClipTextModel& encoder, std::span<const PromptChu
   return encoder.forward(embedded, end_tensor(chunks).to(device), skip);
 }
 
-// -> [77·chunks, D] float32; pooled: [P] of the first chunk.
-Tensor PromptEncoder::encode_emphasised(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const {
-  std::vector<Tensor> contexts;
+// contexts: of each chunk gains [77, D] float32; pooled: [P] float32 of each.
+void PromptEncoder::encode_with(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, std::vector<Tensor>& contexts,
+                                std::vector<Tensor>& pooled) const {
   for (size_t begin = 0; begin < chunks.size(); begin += kChunksAtOnce) {
     const auto some = std::span(chunks).subspan(begin, std::min(kChunksAtOnce, chunks.size() - begin));
     const ClipOutput output = encode_chunks(encoder, some, options_.clip_skip, options_.device);
-    const Tensor hidden = output.hidden.to(torch::kFloat);
-    for (size_t i = 0; i < some.size(); ++i) contexts.push_back(emphasise(hidden[static_cast<int64_t>(i)], some[i].multipliers));
-    if (begin == 0) pooled = output.pooled[0].to(torch::kFloat);
+    const Tensor hidden = output.hidden.to(torch::kFloat), ends = output.pooled.to(torch::kFloat);
+    for (size_t i = 0; i < some.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      contexts.push_back(emphasise(hidden[row], some[i].multipliers));
+      pooled.push_back(ends[row]);
+    }
   }
-  return torch::cat(contexts);
 }
 
 void PromptEncoder::note_use(const std::vector<PromptChunk>& chunks) {
@@ -110,35 +112,60 @@ void PromptEncoder::note_use(const std::vector<PromptChunk>& chunks) {
       if (std::find(used_.begin(), used_.end(), place.embedding) == used_.end()) used_.push_back(place.embedding);
 }
 
-const Conditioning& PromptEncoder::encode(const std::string& text) {
-  if (const auto known = encoded_.find(text); known != encoded_.end()) return known->second;
+// Those that are not known yet, the chunks of all of them one behind the other.
+void PromptEncoder::encode_all(const std::vector<std::string>& texts) {
   const torch::NoGradGuard no_gradients;
-  const auto chunks = chunk_prompt(text, embeddings_, options_.comma_backtrack).chunks;
-  note_use(chunks);
-  Conditioning result;
-  std::vector<Tensor> contexts;
+  std::vector<PromptChunk> chunks;
+  std::vector<std::pair<std::string, size_t>> wanted;  // and the number of its chunks
+  for (const std::string& text : texts) {
+    if (encoded_.contains(text) || std::any_of(wanted.begin(), wanted.end(), [&](const auto& other) { return other.first == text; })) continue;
+    const auto own = chunk_prompt(text, embeddings_, options_.comma_backtrack).chunks;
+    note_use(own);
+    chunks.insert(chunks.end(), own.begin(), own.end());
+    wanted.emplace_back(text, own.size());
+  }
+  std::vector<Conditioning> results(wanted.size());
+  std::vector<std::vector<Tensor>> sides(wanted.size());  // of each text the contexts of the encoders, which stand side by side
   for (const ClipTextModel* encoder : encoders_) {
-    Tensor pooled;
-    contexts.push_back(encode_emphasised(*encoder, chunks, pooled));
-    if (encoder->config().projection) result.pooled = pooled;
+    std::vector<Tensor> contexts, pooled;
+    encode_with(*encoder, chunks, contexts, pooled);
+    size_t at = 0;
+    for (size_t i = 0; i < wanted.size(); at += wanted[i++].second) {
+      sides[i].push_back(torch::cat(std::vector<Tensor>(contexts.begin() + at, contexts.begin() + at + wanted[i].second)));
+      if (encoder->config().projection) results[i].pooled = pooled[at];
+    }
   }
-  result.context = torch::cat(contexts, 1);
-  if (!result.context.isfinite().all().item<bool>()) {
-    throw Error(ErrorKind::bad_input, "the prompt gives numbers that are not finite",
-                "a weight in it is too large (weights near 1 are usual), or the text encoder or an embedding is damaged");
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    results[i].context = torch::cat(sides[i], 1);
+    if (!results[i].context.isfinite().all().item<bool>()) {
+      throw Error(ErrorKind::bad_input, "the prompt gives numbers that are not finite",
+                  "a weight in it is too large (weights near 1 are usual), or the text encoder or an embedding is damaged");
+    }
+    encoded_.emplace(wanted[i].first, std::move(results[i]));
   }
-  return encoded_.emplace(text, std::move(result)).first->second;
 }
 
-ScheduledPrompt PromptEncoder::encode_scheduled(std::string_view prompt, const ScheduleSteps& steps, bool composition) {
-  ScheduledPrompt result;
-  const auto parts = composition ? split_composition(prompt) : std::vector<PromptPart>{{std::string(prompt), 1}};
-  for (const PromptPart& part : parts) {
-    ScheduledPrompt::Part scheduled{part.weight, {}};
-    for (const auto& [end_step, text] : parse_schedule(part.text, steps)) scheduled.schedule.push_back({end_step, encode(text)});
-    result.parts.push_back(std::move(scheduled));
-  }
-  return result;
+const Conditioning& PromptEncoder::encode(const std::string& text) {
+  encode_all({text});
+  return encoded_.at(text);
+}
+
+ScheduledPrompts PromptEncoder::encode_scheduled(std::string_view prompt, std::string_view negative, const ScheduleSteps& steps) {
+  const std::vector<PromptPart> parts = split_composition(prompt), negative_parts{{std::string(negative), 1}};
+  std::vector<std::string> texts;
+  for (const auto* some : {&parts, &negative_parts})
+    for (const PromptPart& part : *some)
+      for (const auto& scheduled : parse_schedule(part.text, steps)) texts.push_back(scheduled.text);
+  encode_all(texts);
+  const auto scheduled = [&](const std::vector<PromptPart>& some) {
+    ScheduledPrompt result;
+    for (const PromptPart& part : some) {
+      result.parts.push_back({part.weight, {}});
+      for (const auto& [end_step, text] : parse_schedule(part.text, steps)) result.parts.back().schedule.push_back({end_step, encoded_.at(text)});
+    }
+    return result;
+  };
+  return {scheduled(parts), scheduled(negative_parts)};
 }
 
 }  // namespace lorikeet

@@ -58,6 +58,11 @@ bool clip_skip_acts(const ClipConfig& config);
 // into whatever is trained. clip_skip: as PromptEncoder::Options has it. -> hidden [N, 77, D], pooled [N, P], in the encoder's dtype.
 ClipOutput encode_chunks(const ClipTextModel& encoder, std::span<const PromptChunk> chunks, std::optional<int> clip_skip, Device device);
 
+// A picture's two prompts.
+struct ScheduledPrompts {
+  ScheduledPrompt prompt, negative;
+};
+
 // Encodes the prompts of one picture. Every distinct text is encoded once; the encoders (with their LoRAs) and embeddings must not
 // change while it lives, and must outlive it.
 class PromptEncoder {
@@ -72,15 +77,16 @@ class PromptEncoder {
   // A text without schedule and AND. Throws Error{bad_input}: malformed emphasis, clip skip out of range, weights that overflow.
   const Conditioning& encode(const std::string& text);
 
-  // A prompt without extra-network tags (take_extra_networks() comes before).
-  // composition: AND divides it (not in a negative prompt, where the webui reads it as a word).
-  ScheduledPrompt encode_scheduled(std::string_view prompt, const ScheduleSteps& steps, bool composition = true);
+  // Prompts without extra-network tags (take_extra_networks() comes before). AND divides the prompt alone: in a negative prompt the webui
+  // reads it as a word. All their texts go through an encoder together: reading its weights takes as long as the products of one text.
+  ScheduledPrompts encode_scheduled(std::string_view prompt, std::string_view negative, const ScheduleSteps& steps);
 
   // In the order of their first use, for the infotext's "TI hashes".
   const std::vector<std::shared_ptr<const Embedding>>& used_embeddings() const { return used_; }
 
  private:
-  Tensor encode_emphasised(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, Tensor& pooled) const;
+  void encode_all(const std::vector<std::string>& texts);
+  void encode_with(const ClipTextModel& encoder, const std::vector<PromptChunk>& chunks, std::vector<Tensor>& contexts, std::vector<Tensor>& pooled) const;
   void note_use(const std::vector<PromptChunk>& chunks);
 
   std::vector<const ClipTextModel*> encoders_;

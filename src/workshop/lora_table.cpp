@@ -51,8 +51,7 @@ BlockWeights LoraTable::blocks(std::string_view text) const {
 }
 
 MixInput LoraTable::input(const std::string& text) {
-  std::error_code code;
-  if (with_paths_ && fs::exists(text, code)) return {open(text)};  // a path may have colons
+  if (with_paths_ && is_model_path(text)) return {open(find(text))};  // a path may have colons
   const auto parts = split(text, ':');
   MixInput input{open(find(std::string(parts[0])))};
   int positional = 0;

@@ -172,3 +172,17 @@ TEST_F(ModelFoldersTest, ANameNeverLeavesTheFolders) {
     EXPECT_THROW(folders.find(ModelKind::lora, name), Error) << name;
   EXPECT_EQ(folders.find(ModelKind::lora, outside.string(), true).file.path, outside);
 }
+
+TEST_F(ModelFoldersTest, AFolderThatIsNoModelDoesNotHideTheModelOfItsName) {
+  const fs::path model = add("checkpoints/demo.safetensors"), before = fs::current_path();
+  add("here/demo/notes.txt"), add("here/other/notes.txt"), add("here/whole/model_index.json");
+  ModelFolders folders;
+  folders.add_folder(ModelKind::checkpoint, root_ / "checkpoints");
+  fs::current_path(root_ / "here");
+  const auto found = [&](const char* name) { return folders.find(ModelKind::checkpoint, name, true).file.path; };
+  EXPECT_EQ(found("demo"), model);
+  EXPECT_EQ(found("whole"), "whole");
+  EXPECT_EQ(found("other"), "other");  // what is missing in it is for the reader of checkpoints to say
+  EXPECT_EQ(found("../here"), "../here");
+  fs::current_path(before);
+}

@@ -83,7 +83,7 @@ TEST_F(ConditioningTest, TwoEncodersStandSideBySide) {
 
 TEST_F(ConditioningTest, ASchedulePicksTheTextOfTheStep) {
   PromptEncoder encoder({&model_}, none_, {});
-  const auto prompt = encoder.encode_scheduled("a [cat:dog:3] AND a fox BREAK b:0.5", {.steps = 10});
+  const auto [prompt, negative] = encoder.encode_scheduled("a [cat:dog:3] AND a fox BREAK b:0.5", "cat AND [dog]", {.steps = 10});
   ASSERT_EQ(prompt.parts.size(), 2U);
   EXPECT_TRUE(prompt.changes());
   const auto early = prompt.current(3), late = prompt.current(4);
@@ -95,6 +95,24 @@ TEST_F(ConditioningTest, ASchedulePicksTheTextOfTheStep) {
   EXPECT_EQ(early[0].conditioning.context.size(0), 154);
   EXPECT_TRUE(early[0].conditioning.context[153].equal(cat[76]));
   EXPECT_TRUE(prompt.current(99)[0].conditioning.context.slice(0, 0, 77).equal(cat));  // behind the end: the first, as in the webui
+  ASSERT_EQ(negative.parts.size(), 1U);  // AND is a word there
+  EXPECT_TRUE(negative.current(0)[0].conditioning.context.equal(encoder.encode("cat AND [dog]").context));
+}
+
+TEST_F(ConditioningTest, TextsThatAreEncodedTogetherDoNotMix) {
+  // 16 chunks of 4 texts: two batches, and the third text lies in both.
+  std::string lengthy, longer;
+  for (int i = 0; i < 400; ++i) lengthy += "fox ", longer += "cat ";
+  PromptEncoder encoder({&model_, &model_}, none_, {}), alone({&model_, &model_}, none_, {});
+  const auto [prompt, negative] = encoder.encode_scheduled("a [cat:dog:3] AND " + lengthy, longer, {.steps = 10});
+  const std::pair<const ScheduledPrompt::Entry&, std::string> texts[] = {
+      {prompt.parts[0].schedule[0], "a cat"}, {prompt.parts[0].schedule[1], "a dog"}, {prompt.parts[1].schedule[0], lengthy}, {negative.parts[0].schedule[0], longer}};
+  for (const auto& [entry, text] : texts) {
+    const Tensor wanted = alone.encode(text).context;
+    ASSERT_EQ(entry.conditioning.context.sizes(), wanted.sizes());
+    // The kernel of a product may cut its sums otherwise for another number of rows; a text in another's place would be off by 1.
+    EXPECT_LE(relative_error(entry.conditioning.context, wanted), 1e-5);
+  }
 }
 
 TEST_F(ConditioningTest, PaddingPutsTheEncodedEmptyTextBehind) {
