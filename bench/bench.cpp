@@ -229,17 +229,26 @@ class Bench {
     const auto step = [&] { engine.unet().forward(input); };
     const double attach = best_of(3, [&] { applier.attach(std::span(sets).subspan(1, 1)), applier.attach(std::span(sets).first(1)); });
     add("LoRA change, run time, " + precision, 500 * attach, "ms");
-    if (!wanted("U-Net step 256², batch of 4, run-time overhead of LoRAs")) return;
+    if (!wanted("U-Net step 256², batch of 4, run-time overhead of 2 LoRAs, each in its half of the picture")) return;
     applier.clear();
     const double base = best_of(2, step);
     applier.attach(std::span(sets).first(1));
     const double one = best_of(2, step);
     applier.attach(sets, "unet.");
     const double four = best_of(2, step);
+    LoraSet halves{sets[0][0], sets[1][0]};
+    for (int half = 0; half < 2; ++half) {
+      Tensor mask = torch::zeros({32, 32});
+      mask.slice(1, 16 * half, 16 * half + 16).fill_(1);
+      halves[static_cast<size_t>(half)].region = std::make_shared<const RegionMask>(mask);
+    }
+    applier.attach(std::span(&halves, 1), "unet.");
+    const double regions = best_of(2, step);
     applier.clear();
     add("U-Net step 256², batch of 4, no LoRA, " + precision, base, "s");
     add("run-time overhead of 1 LoRA in a batch of 4, " + precision, 100 * (one / base - 1), "%");
     add("run-time overhead of 4 different LoRAs in a batch of 4, " + precision, 100 * (four / base - 1), "%");
+    add("run-time overhead of 2 LoRAs, each in its half of the picture, in a batch of 4, " + precision, 100 * (regions / base - 1), "%");
   }
 
   BenchOptions options_;

@@ -28,6 +28,8 @@ function(lorikeet_test folder)
   if(TARGET lorikeet_${folder})
     target_link_libraries(${folder}_test PRIVATE lorikeet_${folder})
   endif()
+  # They are compiled once and run for seconds: -O1 takes a fifth less of a compiler's time. All alike, for they share a precompiled header.
+  target_compile_options(${folder}_test PRIVATE $<$<CONFIG:Release>:-O1>)
   target_compile_definitions(${folder}_test PRIVATE LORIKEET_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden" LORIKEET_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   if(folder STREQUAL base)
     target_precompile_headers(base_test PRIVATE ${CMAKE_SOURCE_DIR}/src/base/precompiled.h <gtest/gtest.h>)

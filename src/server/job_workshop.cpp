@@ -279,7 +279,8 @@ const Operation& operation_named(const std::string& wanted) {
 
 const Operation& read_request(const json& request, Asked& asked) {
   Members members(request);
-  const Operation& operation = operation_named(members.wanted_text("operation"));
+  const std::string name = members.wanted_text("operation");
+  const Operation& operation = operation_named(name);
   asked.model = members.text("model").value_or("");
   if (const json* inputs = members.any("inputs")) {
     if (!inputs->is_array()) throw Error(ErrorKind::bad_input, "\"inputs\" wants a list of {\"name\", \"multiplier\"}");

@@ -39,7 +39,10 @@ class ConnectionThreads : public httplib::TaskQueue {
     });
   }
 
-  void enqueue(std::function<void()> task) override {
+  // Newer releases of cpp-httplib want to be told whether the task was taken.
+  using Taken = decltype(std::declval<httplib::TaskQueue&>().enqueue({}));
+
+  Taken enqueue(std::function<void()> task) override {
     const std::lock_guard lock(mutex_);
     if (idle_ > waiting_.size() || threads_.size() < most_) {
       waiting_.push_back(std::move(task));
@@ -48,6 +51,7 @@ class ConnectionThreads : public httplib::TaskQueue {
       refused_.push_back(std::move(task));
     }
     changed_.notify_all();
+    return static_cast<Taken>(true);
   }
 
   void shutdown() override {
@@ -254,9 +258,23 @@ class Listener::Server : public httplib::Server {
       stream.begin_request();
       close_afterwards = false;
       bool closed = false;
-      if (!process_request(stream, i + 1 == kMostRequests, closed, keep_encoding) || closed || close_afterwards) break;
+      if (!process(stream, i + 1 == kMostRequests, closed, keep_encoding) || closed || close_afterwards) break;
     }
     this_stream = nullptr;
+  }
+
+  // Newer releases of cpp-httplib want to be told the addresses; 0.11 asks the stream.
+  template <class Stream>
+  bool process(Stream& stream, bool last, bool& closed, const std::function<void(httplib::Request&)>& set_up) {
+    if constexpr (requires { this->process_request(stream, last, closed, set_up); }) {
+      return this->process_request(stream, last, closed, set_up);
+    } else {
+      std::string remote, local;
+      int remote_port = 0, local_port = 0;
+      stream.get_remote_ip_and_port(remote, remote_port);
+      stream.get_local_ip_and_port(local, local_port);
+      return this->process_request(stream, remote, remote_port, local, local_port, last, closed, set_up);
+    }
   }
 
   bool process_and_close_socket(socket_t fd) override {

@@ -90,7 +90,8 @@ Paths chosen_layers(const Paths& candidates, const TrainConfig& config) {
     const std::regex pattern = pattern_of(config.targets.substr(kRegex.size()));
     std::erase_if(chosen, [&](const auto& entry) { return !std::regex_search(entry.first, pattern); });
   } else {
-    const TargetPreset& preset = find_preset(config.kind == "locon" ? "all" : config.targets);
+    const std::string name = config.kind == "locon" ? "all" : config.targets;
+    const TargetPreset& preset = find_preset(name);
     std::erase_if(chosen, [&](const auto& entry) { return !preset.selects(*entry.second); });
   }
   return chosen;

@@ -106,7 +106,7 @@ bool activation_agrees(const std::vector<ExtraNetworkTag>& tags, const json& one
   for (size_t i = 0; i < loras.size(); ++i) {
     const auto& wanted = one.at("lora_activation")[i];
     const bool same_dyn = wanted.at("dyn").is_null() ? !loras[i].dyn : loras[i].dyn == wanted.at("dyn").get<int64_t>();
-    if (loras[i].name != wanted.at("name") || !same_number(loras[i].te.first(), wanted.at("te")) ||
+    if (loras[i].name != wanted.at("name").get<std::string>() || !same_number(loras[i].te.first(), wanted.at("te")) ||
         !same_number(loras[i].unet.first(), wanted.at("unet")) || !same_dyn)
       return false;
   }
@@ -127,7 +127,7 @@ bool extra_networks_agree(const json& one) {
   if (tags.size() != one.at("networks").size()) return false;
   for (size_t i = 0; i < tags.size(); ++i) {
     const auto& wanted = one.at("networks")[i];
-    if (tags[i].type != wanted.at("type") || wanted.at("items") != json(tags[i].items) ||
+    if (tags[i].type != wanted.at("type").get<std::string>() || wanted.at("items") != json(tags[i].items) ||
         wanted.at("positional") != json(tags[i].positional) || wanted.at("named") != json(tags[i].named))
       return false;
   }
