@@ -101,6 +101,10 @@ std::string to_string(Dtype dtype);
 // libtorch 1.13 has none; there this is the plain three-step formula.
 Tensor torch_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal);
 
+// Looks once whether libtorch's convolutions on the CPU are right, and if they are not has it do without oneDNN, which is slower. Debian 13's
+// libtorch 2.6 needs it: oneDNN 3.7 under it loses weights where channels do not fill a block (33 to 3: off by a fifth, gradients by more).
+void avoid_wrong_convolutions();
+
 // bfloat16 convolutions and products are worth while on this CPU (AVX512-BF16 or AMX).
 bool cpu_has_fast_bfloat16();
 

@@ -14,4 +14,12 @@
 #if defined(LORIKEET_GLOO) || defined(LORIKEET_NCCL)
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+namespace lorikeet {
+// libtorch ≥ 2.4 prefers a server of the store that needs libuv, which Debian's is built without; the older one does as well for a few processes.
+template <class Options>
+void take_plain_server(Options& options) {
+  if constexpr (requires { options.useLibUV; }) options.useLibUV = false;
+}
+}  // namespace lorikeet
 #endif

@@ -147,6 +147,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const Membership& own, std::chrono::m
   options.isServer = own.rank == 0;
   options.numWorkers = own.size;
   options.timeout = timeout;
+  take_plain_server(options);
   return with_others(own, "meet the others at " + own.host + ":" + std::to_string(own.port),
                      [&]() -> c10::intrusive_ptr<c10d::Store> { return c10::make_intrusive<c10d::TCPStore>(own.host, options); });
 }

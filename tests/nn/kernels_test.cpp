@@ -228,6 +228,7 @@ TEST_P(Packed, linear_with_and_without_bias_and_residual) {
                    bias = biased ? torch::randn({out}) : Tensor();
       const auto linear = PackedLinear::make(weight, bias, dtype);
       for (const int64_t rows : {1, 2, 77, 1000}) {
+        SCOPED_TRACE(std::to_string(in) + " -> " + std::to_string(out) + (biased ? " with bias, " : ", ") + std::to_string(rows) + " rows");
         const Tensor x = random({2, rows, in}, dtype), residual = random({2, rows, out}, dtype);
         const Tensor expected = at::linear(wide(x), wide(weight.to(dtype)), biased ? wide(bias) : Tensor());
         EXPECT_LT(error_of((*linear)(x), expected), tolerance(dtype));
@@ -249,6 +250,7 @@ TEST_P(Packed, convolutions_of_every_kind_that_the_models_have) {
     const Tensor bias = torch::randn({kind.out});
     const auto conv = PackedConv2d::make(weight, bias, kind.stride, kind.padding, dtype);
     for (const auto& [batch, height, width] : {std::tuple<int64_t, int64_t, int64_t>{1, 4, 4}, {2, 16, 16}, {3, 9, 13}, {1, 64, 40}}) {
+      SCOPED_TRACE(std::to_string(kind.in) + " -> " + std::to_string(kind.out) + ", kernel " + std::to_string(kind.kernel) + ", of " + std::to_string(height) + "x" + std::to_string(width));
       const Tensor x = picture({batch, kind.in, height, width}, dtype);
       const Tensor expected = at::conv2d(wide(x), wide(weight.to(dtype)), wide(bias), kind.stride, kind.padding);
       const Tensor residual = picture(expected.sizes().vec(), dtype);

@@ -69,7 +69,7 @@ test('the text of a picture is read, and sent back to Generate', async () => {
   const buffer = Buffer.from(await (await fetch(server.url + made.url)).arrayBuffer())
   await open(page, 'Picture info')
   await page.getByLabel('Picture to look into').setInputFiles({ name: 'boat.png', mimeType: 'image/png', buffer })
-  await page.getByText('a green boat').waitFor()
+  await page.getByText('a green boat', { exact: true }).waitFor()
   await open(page, 'Generate')
   await promptOf(page).fill('')
   await open(page, 'Picture info')

@@ -51,6 +51,7 @@ std::shared_ptr<const PackedLinear> PackedLinear::make(const Tensor& weight, con
 }
 
 std::shared_ptr<const PackedConv2d> PackedConv2d::make(const Tensor& weight, const Tensor& bias, int stride, int padding, Dtype dtype) {
+  avoid_wrong_convolutions();
   const Tensor w = converted(weight, dtype);
   if (supported(w)) {
     if (auto packed = make_dnnl_conv2d(w, converted(bias, torch::kFloat), stride, padding)) return packed;

@@ -78,6 +78,60 @@ dnnl::primitive_attr attributes(Direction direction) {
   return attributes;
 }
 
+// A weight in some layout.
+struct Laid {
+  Tensor weight;
+  Desc layout;
+};
+
+#if DNNL_VERSION_MAJOR >= 3
+bool is_padded(const Desc& layout) { return layout.get_padded_dims() != layout.get_dims(); }
+
+// For each dimension the places of its indices: the element (i, j, …) lies at the sum of places[0][i], places[1][j], … (oneDNN's guide,
+// "Understanding Memory Formats": whole blocks by the strides, then the inner blocks from the outermost to the innermost).
+std::vector<std::vector<int64_t>> places_of(const Desc& layout) {
+  const Dims dims = layout.get_dims(), strides = layout.get_strides(), blocks = layout.get_inner_blks(), block_of = layout.get_inner_idxs();
+  std::vector<std::vector<int64_t>> places;
+  for (size_t d = 0; d < dims.size(); ++d) {
+    int64_t block = 1, inner = 1;
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      inner *= blocks[b];
+      if (block_of[b] == static_cast<int64_t>(d)) block *= blocks[b];
+    }
+    std::vector<int64_t>& of_dimension = places.emplace_back();
+    for (int64_t i = 0; i < dims[d]; ++i) {
+      int64_t place = i / block * strides[d], rest = i % block, within = block, stride = inner;
+      for (size_t b = 0; b < blocks.size(); ++b) {
+        stride /= blocks[b];
+        if (block_of[b] != static_cast<int64_t>(d)) continue;
+        within /= blocks[b];
+        place += rest / within * stride;
+        rest %= within;
+      }
+      of_dimension.push_back(place);
+    }
+  }
+  places.resize(4, {0});
+  return places;
+}
+
+// The slow way. For layouts with padding alone, which oneDNN 3.7's own reorder gets wrong (rows of a 64-wide block that is filled by half
+// are lost); the models' large layers have none.
+template <class Element>
+Laid copied_as(const Desc& wanted, const Laid& weight) {
+  const Laid copy{at::zeros({static_cast<int64_t>(wanted.get_size())}, at::TensorOptions().dtype(torch::kByte)), wanted};
+  const auto* from = static_cast<const Element*>(weight.weight.data_ptr());
+  auto* to = static_cast<Element*>(copy.weight.data_ptr());
+  const auto source = places_of(weight.layout), target = places_of(wanted);
+  for (size_t i = 0; i < source[0].size(); ++i)
+    for (size_t j = 0; j < source[1].size(); ++j)
+      for (size_t k = 0; k < source[2].size(); ++k)
+        for (size_t l = 0; l < source[3].size(); ++l)
+          to[target[0][i] + target[1][j] + target[2][k] + target[3][l]] = from[source[0][i] + source[1][j] + source[2][k] + source[3][l]];
+  return copy;
+}
+#endif
+
 Tensor byte_buffer(size_t bytes) { return at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions().dtype(torch::kByte)); }
 
 // What is the same for both operations: the one packed weight, and one primitive per shape of input. The weight stays as it is packed
@@ -124,13 +178,11 @@ class Packed {
   }
 
  private:
-  // A weight in some layout.
-  struct Laid {
-    Tensor weight;
-    Desc layout;
-  };
-
   static Laid packed_as(const Desc& wanted, const Laid& weight) {
+#if DNNL_VERSION_MAJOR >= 3
+    if (is_padded(wanted) || is_padded(weight.layout))
+      return wanted.get_data_type() == dnnl::memory::data_type::f32 ? copied_as<float>(wanted, weight) : copied_as<at::BFloat16>(wanted, weight);
+#endif
     const Laid packed{byte_buffer(wanted.get_size()), wanted};
     dnnl::memory from = wrap(weight.layout, weight.weight), to = wrap(wanted, packed.weight);
     dnnl::reorder(from, to).execute(stream(), from, to);
