@@ -49,8 +49,8 @@ void avoid_wrong_convolutions() {
   static const bool looked = [] {
     if (!at::globalContext().userEnabledMkldnn()) return true;
     const torch::NoGradGuard no_gradients;
-    // Whole numbers below 2²⁴, so that each order of summation gives the same.
-    const Tensor x = torch::arange(33 * 25, torch::kFloat).remainder(7).view({1, 33, 5, 5});
+    // Two pictures: for one it takes another kernel, which is right. Whole numbers below 2²⁴, so that each order of summation gives the same.
+    const Tensor x = torch::arange(2 * 33 * 25, torch::kFloat).remainder(7).view({2, 33, 5, 5});
     const Tensor weight = torch::arange(3 * 33 * 9, torch::kFloat).remainder(5).view({3, 33, 3, 3});
     const Tensor found = at::conv2d(x, weight, {}, 1, 1);
     const Tensor wanted = at::conv2d(x.to(torch::kDouble), weight.to(torch::kDouble), {}, 1, 1);  // oneDNN has no doubles
