@@ -250,7 +250,8 @@ TEST_P(Packed, convolutions_of_every_kind_that_the_models_have) {
     const Tensor bias = torch::randn({kind.out});
     const auto conv = PackedConv2d::make(weight, bias, kind.stride, kind.padding, dtype);
     for (const auto& [batch, height, width] : {std::tuple<int64_t, int64_t, int64_t>{1, 4, 4}, {2, 16, 16}, {3, 9, 13}, {1, 64, 40}}) {
-      SCOPED_TRACE(std::to_string(kind.in) + " -> " + std::to_string(kind.out) + ", kernel " + std::to_string(kind.kernel) + ", of " + std::to_string(height) + "x" + std::to_string(width));
+      SCOPED_TRACE(std::to_string(kind.in) + " -> " + std::to_string(kind.out) + ", kernel " + std::to_string(kind.kernel) + ", of " +
+                   std::to_string(height) + "x" + std::to_string(width));
       const Tensor x = picture({batch, kind.in, height, width}, dtype);
       const Tensor expected = at::conv2d(wide(x), wide(weight.to(dtype)), wide(bias), kind.stride, kind.padding);
       const Tensor residual = picture(expected.sizes().vec(), dtype);

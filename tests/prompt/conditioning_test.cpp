@@ -106,7 +106,10 @@ TEST_F(ConditioningTest, TextsThatAreEncodedTogetherDoNotMix) {
   PromptEncoder encoder({&model_, &model_}, none_, {}), alone({&model_, &model_}, none_, {});
   const auto [prompt, negative] = encoder.encode_scheduled("a [cat:dog:3] AND " + lengthy, longer, {.steps = 10});
   const std::pair<const ScheduledPrompt::Entry&, std::string> texts[] = {
-      {prompt.parts[0].schedule[0], "a cat"}, {prompt.parts[0].schedule[1], "a dog"}, {prompt.parts[1].schedule[0], lengthy}, {negative.parts[0].schedule[0], longer}};
+      {prompt.parts[0].schedule[0], "a cat"},
+      {prompt.parts[0].schedule[1], "a dog"},
+      {prompt.parts[1].schedule[0], lengthy},
+      {negative.parts[0].schedule[0], longer}};
   for (const auto& [entry, text] : texts) {
     const Tensor wanted = alone.encode(text).context;
     ASSERT_EQ(entry.conditioning.context.sizes(), wanted.sizes());
