@@ -229,17 +229,16 @@ FoundModel ModelFolders::find(ModelKind kind, std::string_view name, bool with_p
   if (wanted.empty()) throw Error(ErrorKind::bad_input, "the name of a " + std::string(lorikeet::name(kind)) + " is empty");
   const fs::path path(name);
   std::error_code code;
+  const bool is_there = with_paths && fs::exists(path, code);
   const auto as_path = [&]() -> FoundModel {
     return {{kind, fs::path(path).replace_extension().filename().generic_string(), folder_as_model(kind, path).value_or(path)}, {}};
   };
-  const bool is_there = with_paths && fs::exists(path, code);
-  if (is_there && is_model_path(path)) return as_path();
-  for (const auto part : split(wanted, '/'))
-    if (part == "..") {
-      if (is_there) return as_path();
-      throw Error(ErrorKind::bad_input, "\"" + wanted + "\" is not a name of a " + std::string(lorikeet::name(kind)),
-                  "a name cannot lead out of the folder with \"..\"");
-    }
+  const auto parts = split(wanted, '/');
+  const bool leads_out = std::find(parts.begin(), parts.end(), "..") != parts.end();
+  if (is_there && (leads_out || is_model_path(path))) return as_path();
+  if (leads_out)
+    throw Error(ErrorKind::bad_input, "\"" + wanted + "\" is not a name of a " + std::string(lorikeet::name(kind)),
+                "a name cannot lead out of the folder with \"..\"");
   const auto files = list(kind);
   const auto matching = [&](const auto& matches) {
     std::vector<ModelFile> result;

@@ -151,21 +151,30 @@ const Conditioning& PromptEncoder::encode(const std::string& text) {
 }
 
 ScheduledPrompts PromptEncoder::encode_scheduled(std::string_view prompt, std::string_view negative, const ScheduleSteps& steps) {
-  const std::vector<PromptPart> parts = split_composition(prompt), negative_parts{{std::string(negative), 1}};
+  struct Part {
+    double weight;
+    std::vector<ScheduledText> schedule;
+  };
   std::vector<std::string> texts;
-  for (const auto* some : {&parts, &negative_parts})
-    for (const PromptPart& part : *some)
-      for (const auto& scheduled : parse_schedule(part.text, steps)) texts.push_back(scheduled.text);
-  encode_all(texts);
-  const auto scheduled = [&](const std::vector<PromptPart>& some) {
-    ScheduledPrompt result;
-    for (const PromptPart& part : some) {
-      result.parts.push_back({part.weight, {}});
-      for (const auto& [end_step, text] : parse_schedule(part.text, steps)) result.parts.back().schedule.push_back({end_step, encoded_.at(text)});
+  const auto read = [&](const std::vector<PromptPart>& parts) {
+    std::vector<Part> result;
+    for (const PromptPart& part : parts) {
+      result.push_back({part.weight, parse_schedule(part.text, steps)});
+      for (const ScheduledText& scheduled : result.back().schedule) texts.push_back(scheduled.text);
     }
     return result;
   };
-  return {scheduled(parts), scheduled(negative_parts)};
+  const auto with_conditionings = [&](const std::vector<Part>& parts) {
+    ScheduledPrompt result;
+    for (const Part& part : parts) {
+      auto& schedule = result.parts.emplace_back(ScheduledPrompt::Part{part.weight, {}}).schedule;
+      for (const auto& [end_step, text] : part.schedule) schedule.push_back({end_step, encoded_.at(text)});
+    }
+    return result;
+  };
+  const auto parts = read(split_composition(prompt)), negative_parts = read({{std::string(negative), 1}});
+  encode_all(texts);
+  return {with_conditionings(parts), with_conditionings(negative_parts)};
 }
 
 }  // namespace lorikeet

@@ -78,7 +78,7 @@ class PromptEncoder {
   const Conditioning& encode(const std::string& text);
 
   // Prompts without extra-network tags (take_extra_networks() comes before). AND divides the prompt alone: in a negative prompt the webui
-  // reads it as a word. All their texts go through an encoder together: reading its weights takes as long as the products of one text.
+  // reads it as a word. All their texts go through an encoder together, so that its weights are read once.
   ScheduledPrompts encode_scheduled(std::string_view prompt, std::string_view negative, const ScheduleSteps& steps);
 
   // In the order of their first use, for the infotext's "TI hashes".

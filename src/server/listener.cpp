@@ -164,6 +164,9 @@ class Listener::Server : public httplib::Server {
     });
   }
 
+  // The library lets five connections wait to be taken; of hundreds at once the others would be dropped, and some of them try for half a minute.
+  void let_many_wait() { ::listen(svr_sock_, SOMAXCONN); }
+
   // Wakes whoever reads or writes.
   void close_all() {
     const std::lock_guard lock(mutex_);
@@ -310,7 +313,10 @@ int Listener::bind(const std::string& host, int port) {
   errno = 0;
   const int bound = port == 0 ? server_->bind_to_any_port(host) : server_->bind_to_port(host, port) ? port : -1;
   const int code = errno;
-  if (bound > 0) return bound;
+  if (bound > 0) {
+    server_->let_many_wait();
+    return bound;
+  }
   const std::string where = host + ":" + std::to_string(port);
   if (code == EADDRINUSE)
     throw Error(ErrorKind::io, "the port " + std::to_string(port) + " is in use: another server, perhaps a second Lorikeet, has it",

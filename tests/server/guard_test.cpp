@@ -2,6 +2,11 @@
 #include "server/guard.h"
 
 #include <gtest/gtest.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -9,6 +14,7 @@
 #include "base/text.h"
 #include "io/picture_base64.h"
 #include "scene.h"
+#include "server/listener.h"
 #include "server/outputs.h"
 #include "server/problem.h"
 
@@ -17,6 +23,28 @@ namespace {
 
 using nlohmann::json;
 using testing::shared_server;
+
+// Nobody takes them yet: what the system lets wait decides. It drops what is one too many, whose client tries again for up to half a minute.
+TEST(Listener, HundredsOfConnectionsMayComeAtOnce) {
+  Listener listener({});
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(listener.bind("127.0.0.1", 0)));
+  std::vector<pollfd> connections;
+  for (int i = 0; i < 200; ++i) {
+    connections.push_back({::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), POLLOUT, 0});
+    ASSERT_GE(connections.back().fd, 0);
+    ::connect(connections.back().fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  }
+  int connected = 0;
+  for (pollfd& connection : connections) {
+    connected += ::poll(&connection, 1, 500) == 1 && (connection.revents & (POLLERR | POLLHUP)) == 0;
+    if (connected <= &connection - connections.data()) break;  // one is missing already: do not wait for each
+  }
+  for (const pollfd& connection : connections) ::close(connection.fd);
+  EXPECT_EQ(connected, 200);
+}
 
 TEST(Guard, AServerWithATokenLetsNobodyInWithoutIt) {
   testing::Folders folders;
