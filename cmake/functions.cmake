@@ -1,11 +1,9 @@
-# lorikeet_folder(NAME SOURCES … ALONE … DEPENDS folders… LIBRARIES …): the static library of src/NAME. ALONE: sources whose helpers have the
-# same names, because each does the same for another kind; they are not compiled together with others.
+# lorikeet_folder(NAME SOURCES … DEPENDS folders… LIBRARIES …): the static library of src/NAME.
 # All targets of src/ share base's precompiled header, those of tests/ the one of base_test.
 function(lorikeet_folder folder)
-  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   list(TRANSFORM ARG_DEPENDS PREPEND lorikeet_)
-  add_library(lorikeet_${folder} STATIC ${ARG_SOURCES} ${ARG_ALONE})
-  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  add_library(lorikeet_${folder} STATIC ${ARG_SOURCES})
   target_include_directories(lorikeet_${folder} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(lorikeet_${folder} PUBLIC ${ARG_DEPENDS} PRIVATE ${ARG_LIBRARIES})
   if(folder STREQUAL base)
@@ -17,12 +15,11 @@ function(lorikeet_folder folder)
   endif()
 endfunction()
 
-# lorikeet_test(NAME SOURCES … ALONE … DEPENDS targets… LIBRARIES …): the GoogleTest binary of tests/NAME, which mirrors src/NAME.
+# lorikeet_test(NAME SOURCES … DEPENDS targets… LIBRARIES …): the GoogleTest binary of tests/NAME, which mirrors src/NAME.
 # One CTest entry a binary: starting a libtorch program costs more than most tests.
 function(lorikeet_test folder)
-  cmake_parse_arguments(ARG "" "" "SOURCES;ALONE;DEPENDS;LIBRARIES" ${ARGN})
-  add_executable(${folder}_test ${ARG_SOURCES} ${ARG_ALONE})
-  set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_executable(${folder}_test ${ARG_SOURCES})
   target_include_directories(${folder}_test PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(${folder}_test PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES} GTest::gtest_main)
   if(TARGET lorikeet_${folder})

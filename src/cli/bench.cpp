@@ -31,7 +31,7 @@ std::string row_text(const BenchRow& row) {
   return line;
 }
 
-int run(BenchCommand& command, Output& output) {
+int run_bench_command(BenchCommand& command, Output& output) {
   BenchOptions& options = command.bench;
   options.device = command.device.device;
   options.threads = command.device.threads;
@@ -56,7 +56,7 @@ RunCommand define_bench(CLI::App& app) {
   app.add_flag("--json", command->json, "Print JSON at the end instead of a table.");
   add_folder_options(app, command->folders);
   add_device_options(app, command->device);
-  return [command](Output& output) { return run(*command, output); };
+  return [command](Output& output) { return run_bench_command(*command, output); };
 }
 
 }  // namespace lorikeet

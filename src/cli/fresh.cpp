@@ -42,7 +42,7 @@ double millions(const FreshWeights& fresh, const std::string& component) {
   return static_cast<double>(count) * 1e-6;
 }
 
-int run(FreshCommand& command, Output& output) {
+int run_fresh(FreshCommand& command, Output& output) {
   ModelSpec& spec = command.spec;
   spec.family = "sd1";
   spec.prediction = "epsilon";
@@ -73,7 +73,7 @@ RunCommand define_fresh(CLI::App& app) {
   app.add_option("--text-width", command->text.width, "Width of the text encoder.")->capture_default_str();
   app.add_option("--text-layers", command->text.layers, "Layers of the text encoder.")->capture_default_str();
   app.add_option("--text-heads", command->text.heads, "Attention heads of the text encoder.")->capture_default_str();
-  return [command](Output& output) { return run(*command, output); };
+  return [command](Output& output) { return run_fresh(*command, output); };
 }
 
 }  // namespace lorikeet

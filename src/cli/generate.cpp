@@ -53,7 +53,7 @@ void report(const GenerateOptions& options, const GenerateResult& result, const 
   output.out << all.dump(2, ' ', false, json::error_handler_t::replace) << "\n";
 }
 
-int run(const GenerateOptions& options, Output& output) {
+int run_generate(const GenerateOptions& options, Output& output) {
   const ModelFolders folders = open_folders(options.request.folders);
   RequestPlan plan = plan_request(options.request, folders);
   OutputFiles files(options.request.output, plan.request.format);
@@ -85,7 +85,7 @@ RunCommand define_generate(CLI::App& app) {
   add_device_options(app, options->request.device);
   app.add_flag("--json", options->json, "The result as JSON on the standard output.")->group("Advanced");
   app.add_flag("-q,--quiet", options->quiet, "No progress, reports and warnings.")->group("Advanced");
-  return [options](Output& output) { return run(*options, output); };
+  return [options](Output& output) { return run_generate(*options, output); };
 }
 
 }  // namespace lorikeet

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/version.h"
 
 namespace lorikeet {
 
@@ -49,7 +50,7 @@ std::string line_of(const CLI::Option& option) {
 }  // namespace
 
 std::string program_help() {
-  std::string text = "lorikeet " LORIKEET_VERSION
+  std::string text = "lorikeet " + std::string(program_version()) +
                      ": pictures from prompts with LoRAs, for Stable Diffusion 1.x, 2.x and XL\n\n"
                      "  lorikeet generate -m CHECKPOINT -p \"a lighthouse at dusk <lora:monet:0.7>\"\n\nCommands:\n";
   for (const Command& command : commands()) text += padded("  " + std::string(command.name), 14) + std::string(command.summary) + "\n";

@@ -172,7 +172,7 @@ fs::path find_file(const InspectOptions& options) {
   throw Error(ErrorKind::not_found, "there is no file " + options.file + ", and no model of that name in the models folders");
 }
 
-int run(const InspectOptions& options, Output& output) {
+int run_inspect(const InspectOptions& options, Output& output) {
   const fs::path path = find_file(options);
   ordered_json json{{"file", path.string()}};
   json.update(!fs::is_directory(path) && is_picture(path) ? inspect_picture(path) : inspect_model(path, !options.no_hash));
@@ -192,7 +192,7 @@ RunCommand define_inspect(CLI::App& app) {
   app.add_flag("--json", options->json, "As JSON, nothing shortened.")->group("Options");
   app.add_flag("--no-hash", options->no_hash, "Leave out the hashes; large files are told at once.")->group("Options");
   add_folder_options(app, options->folders);
-  return [options](Output& output) { return run(*options, output); };
+  return [options](Output& output) { return run_inspect(*options, output); };
 }
 
 }  // namespace lorikeet

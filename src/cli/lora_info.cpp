@@ -151,7 +151,7 @@ void write_heat_map(const LoraDescription& description, const fs::path& path) {
     write_picture(path, to_picture(drawing));
 }
 
-int run(const InfoOptions& options, bool needs_checkpoint, Output& output) {
+int run_info(const InfoOptions& options, bool needs_checkpoint, Output& output) {
   if (options.files.empty()) throw Error(ErrorKind::bad_input, "which file?", "lorikeet lora info FILE…");
   if (!options.heat_map.empty() && options.files.size() > 1) throw Error(ErrorKind::bad_input, "a heat map is of one file");
   LoraVerbOptions verb = options.verb;
@@ -183,7 +183,7 @@ RunCommand define(CLI::App& app, bool needs_checkpoint) {
       ->group("Options")
       ->type_name("FILE");
   add_verb_options(app, options->verb);
-  return [options, needs_checkpoint](Output& output) { return run(*options, needs_checkpoint, output); };
+  return [options, needs_checkpoint](Output& output) { return run_info(*options, needs_checkpoint, output); };
 }
 }  // namespace
 

@@ -63,7 +63,7 @@ json json_of(const PlotResult& result, const std::string& sheet, const std::vect
   return {{"path", sheet}, {"cells", cells}, {"loras", loras}, {"warnings", result.warnings}, {"seconds", result.seconds}};
 }
 
-int run(const PlotOptions& options, Output& output) {
+int run_plot(const PlotOptions& options, Output& output) {
   const ModelFolders folders = open_folders(options.request.folders);
   if (!OutputFiles::format_of(options.request.output))
     throw Error(ErrorKind::bad_input, options.request.output + " is no name of a picture file", "end the name in .png, .jpg or .webp");
@@ -111,7 +111,7 @@ RunCommand define_plot(CLI::App& app) {
   add_device_options(app, options->request.device);
   app.add_flag("--json", options->json, "The result as JSON on the standard output.")->group("Advanced");
   app.add_flag("-q,--quiet", options->quiet, "No progress, reports and warnings.")->group("Advanced");
-  return [options](Output& output) { return run(*options, output); };
+  return [options](Output& output) { return run_plot(*options, output); };
 }
 
 }  // namespace lorikeet

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/lora_verbs.h"
@@ -69,7 +70,7 @@ int run_command(const std::vector<std::string>& arguments, Output& output) {
     return 0;
   }
   if (arguments[0] == "--version") {
-    output.out << "lorikeet " LORIKEET_VERSION "\n";
+    output.out << "lorikeet " << program_version() << "\n";
     return 0;
   }
   const Command& first = find_command(arguments[0]);

@@ -81,7 +81,7 @@ void open_browser(const std::string& address) {
   _exit(1);
 }
 
-int run(const ServeOptions& options, Output& output) {
+int run_serve(const ServeOptions& options, Output& output) {
   ServerOptions server_options{.host = options.host, .port = options.port};
   server_options.folders = open_folders(options.folders);
   server_options.outputs = options.outputs;
@@ -142,7 +142,7 @@ RunCommand define_serve(CLI::App& app) {
       ->capture_default_str();
   add_folder_options(app, options->folders);
   add_device_options(app, options->device);
-  return [options](Output& output) { return run(*options, output); };
+  return [options](Output& output) { return run_serve(*options, output); };
 }
 
 }  // namespace lorikeet

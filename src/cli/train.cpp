@@ -97,7 +97,7 @@ int run_processes(int count, Output& output) {
   return launch_processes(count, command);
 }
 
-int run(const TrainOptions& options, Output& output) {
+int run_train(const TrainOptions& options, Output& output) {
   const ModelFolders folders = open_folders(options.folders);
   TrainConfig config;
   if (options.resume.empty()) {
@@ -128,7 +128,7 @@ RunCommand define(CLI::App& app, std::span<const FieldInfo> settings, std::optio
   add_folder_options(app, options->folders);
   app.add_flag("--json", options->json, "The result as JSON on the standard output.")->group("Run");
   app.add_flag("-q,--quiet", options->quiet, "No progress and warnings.")->group("Run");
-  return [options](Output& output) { return run(*options, output); };
+  return [options](Output& output) { return run_train(*options, output); };
 }
 }  // namespace
 

@@ -3,12 +3,9 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "generate/infotext_words.h"
 #include "generate/request.h"
-
-#ifndef LORIKEET_VERSION
-#define LORIKEET_VERSION "unversioned"
-#endif
 
 namespace lorikeet {
 
@@ -157,7 +154,7 @@ std::string compose(const std::string& prompt, const std::string& negative, cons
 std::string write_infotext(const Request& request, const InfotextFacts& facts) {
   const std::string prompt = facts.prompt < request.prompts.size() ? request.prompts[facts.prompt] : "";
   Pairs pairs = pairs_of(request, facts);
-  const auto version = std::pair<std::string, std::string>("Version", "lorikeet " LORIKEET_VERSION);
+  const auto version = std::pair<std::string, std::string>("Version", std::string("lorikeet ") + program_version());
   pairs.push_back(version);
   std::string text = compose(prompt, request.negative_prompt, pairs);
   // The format loses white space at line ends and takes a line "Negative prompt:" of the prompt for the negative one. Then, and only then,

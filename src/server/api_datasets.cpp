@@ -11,6 +11,7 @@
 
 namespace lorikeet {
 
+namespace api_datasets {
 namespace {
 using nlohmann::json;
 constexpr size_t kMostAtOnce = 500;
@@ -120,7 +121,8 @@ constexpr Route kRoutes[] = {
     {Method::get, "/api/v1/training/sample", "Sample pictures of a training (run: the job's id; step).", sample},
 };
 }  // namespace
+}  // namespace api_datasets
 
-std::span<const Route> dataset_routes() { return kRoutes; }
+std::span<const Route> dataset_routes() { return api_datasets::kRoutes; }
 
 }  // namespace lorikeet

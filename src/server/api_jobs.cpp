@@ -10,6 +10,7 @@
 
 namespace lorikeet {
 
+namespace api_jobs {
 namespace {
 using nlohmann::json;
 constexpr std::chrono::seconds kHeartbeat{10};
@@ -167,7 +168,8 @@ constexpr Route kRoutes[] = {
     {Method::get, "/api/v1/events", "Server-sent events: job, status, library.", events},
 };
 }  // namespace
+}  // namespace api_jobs
 
-std::span<const Route> job_routes() { return kRoutes; }
+std::span<const Route> job_routes() { return api_jobs::kRoutes; }
 
 }  // namespace lorikeet

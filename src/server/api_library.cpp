@@ -11,6 +11,7 @@
 
 namespace lorikeet {
 
+namespace api_library {
 namespace {
 using nlohmann::json;
 
@@ -126,7 +127,8 @@ constexpr Route kRoutes[] = {
     {Method::post, "/api/v1/library/{id}/preview", "Sets its picture, or queues a job that makes one.", set_preview, preview_body},
 };
 }  // namespace
+}  // namespace api_library
 
-std::span<const Route> library_routes() { return kRoutes; }
+std::span<const Route> library_routes() { return api_library::kRoutes; }
 
 }  // namespace lorikeet

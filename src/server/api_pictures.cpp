@@ -15,6 +15,7 @@
 
 namespace lorikeet {
 
+namespace api_pictures {
 namespace {
 using nlohmann::json;
 constexpr int64_t kMostListed = 500;
@@ -101,7 +102,8 @@ constexpr Route kRoutes[] = {
     {Method::post, "/api/v1/prompt/tokens", "How many tokens a prompt has; tags do not count.", tokens, tokens_body},
 };
 }  // namespace
+}  // namespace api_pictures
 
-std::span<const Route> picture_routes() { return kRoutes; }
+std::span<const Route> picture_routes() { return api_pictures::kRoutes; }
 
 }  // namespace lorikeet

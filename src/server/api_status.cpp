@@ -12,6 +12,7 @@
 
 namespace lorikeet {
 
+namespace api_status {
 namespace {
 using nlohmann::json;
 
@@ -109,7 +110,8 @@ constexpr Route kRoutes[] = {
     {Method::post, "/api/v1/checkpoint", "Chooses the checkpoint for the next jobs.", choose_checkpoint, choose_body},
 };
 }  // namespace
+}  // namespace api_status
 
-std::span<const Route> status_routes() { return kRoutes; }
+std::span<const Route> status_routes() { return api_status::kRoutes; }
 
 }  // namespace lorikeet

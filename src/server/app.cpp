@@ -10,7 +10,7 @@
 #include "server/job_json.h"
 #include "server/problem.h"
 #include "server/routes.h"
-#include "server/version.h"
+#include "base/version.h"
 
 namespace fs = std::filesystem;
 

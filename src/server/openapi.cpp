@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "server/routes.h"
-#include "server/version.h"
+#include "base/version.h"
 
 namespace lorikeet {
 

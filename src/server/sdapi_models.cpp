@@ -14,6 +14,7 @@
 
 namespace lorikeet {
 
+namespace sdapi_models {
 namespace {
 using nlohmann::json;
 
@@ -147,8 +148,9 @@ constexpr Route kRoutes[] = {
     {Method::post, "/sdapi/v1/train/hypernetwork", "An error here.", hypernetwork},
 };
 }  // namespace
+}  // namespace sdapi_models
 
-std::span<const Route> sdapi_model_routes() { return kRoutes; }
+std::span<const Route> sdapi_model_routes() { return sdapi_models::kRoutes; }
 
 std::vector<LibraryCard> all_cards(App& app, ModelKind kind) {
   std::vector<LibraryCard> cards;

@@ -11,6 +11,7 @@
 
 namespace lorikeet {
 
+namespace sdapi_page {
 namespace {
 using nlohmann::json;
 
@@ -126,7 +127,8 @@ constexpr Route kRoutes[] = {
     {Method::get, "/sd_extra_networks/cover-images", "The picture of a model (page, item).", cover},
 };
 }  // namespace
+}  // namespace sdapi_page
 
-std::span<const Route> sdapi_page_routes() { return kRoutes; }
+std::span<const Route> sdapi_page_routes() { return sdapi_page::kRoutes; }
 
 }  // namespace lorikeet

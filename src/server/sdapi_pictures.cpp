@@ -20,6 +20,7 @@
 
 namespace lorikeet {
 
+namespace sdapi_pictures {
 namespace {
 using nlohmann::json;
 
@@ -302,7 +303,8 @@ constexpr Route kRoutes[] = {
     {Method::post, "/sdapi/v1/interrogate", "An error here: no model describes pictures.", interrogate, image_body},
 };
 }  // namespace
+}  // namespace sdapi_pictures
 
-std::span<const Route> sdapi_picture_routes() { return kRoutes; }
+std::span<const Route> sdapi_picture_routes() { return sdapi_pictures::kRoutes; }
 
 }  // namespace lorikeet

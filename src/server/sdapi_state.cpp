@@ -17,6 +17,7 @@
 
 namespace lorikeet {
 
+namespace sdapi_state {
 namespace {
 using nlohmann::json;
 
@@ -172,7 +173,8 @@ constexpr Route kRoutes[] = {
     {Method::post, "/sdapi/v1/server-restart", "Not possible here.", restart},
 };
 }  // namespace
+}  // namespace sdapi_state
 
-std::span<const Route> sdapi_state_routes() { return kRoutes; }
+std::span<const Route> sdapi_state_routes() { return sdapi_state::kRoutes; }
 
 }  // namespace lorikeet

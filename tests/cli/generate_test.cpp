@@ -12,6 +12,7 @@ using namespace lorikeet;
 using nlohmann::json;
 namespace fs = std::filesystem;
 
+namespace generate_test {
 namespace {
 const std::string kModel = LORIKEET_GOLDEN_DIR "/sd1/diffusers", kLoras = LORIKEET_GOLDEN_DIR "/lora";
 
@@ -121,3 +122,5 @@ TEST_F(GenerateCommand, LorasAreListedAndABadFileIsALineOfTheList) {
   ASSERT_NE(found, list.end());
   EXPECT_EQ((*found)["kinds"].begin().key(), "lora");
 }
+
+}  // namespace generate_test

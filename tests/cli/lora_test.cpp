@@ -19,6 +19,7 @@ using namespace lorikeet;
 using nlohmann::json;
 namespace fs = std::filesystem;
 
+namespace lora_test {
 namespace {
 const std::string kModel = LORIKEET_GOLDEN_DIR "/sd1/diffusers", kLoras = LORIKEET_GOLDEN_DIR "/lora";
 const std::string kPlain = "a2_kohya_rank8_fp32_sd1", kDora = "g2_dora_per_output_sd1";
@@ -205,3 +206,5 @@ TEST(LoraVerbs, EveryVerbHasHelpAndCompletion) {
   EXPECT_EQ(std::system(("bash " + script.string()).c_str()), 0);
   fs::remove(script);
 }
+
+}  // namespace lora_test

@@ -11,6 +11,7 @@
 using namespace lorikeet;
 namespace fs = std::filesystem;
 
+namespace plot_test {
 namespace {
 const std::string kModel = LORIKEET_GOLDEN_DIR "/sd1/diffusers", kLoras = LORIKEET_GOLDEN_DIR "/lora";
 
@@ -66,3 +67,5 @@ TEST_F(PlotCommand, HelpNamesEveryKindOfAxis) {
   const Ran help = run({"plot", "-h"});
   for (const char* part : {"prompt_sr", "{WORD}", "lora:NAME", "model", "--cells"}) EXPECT_TRUE(has(help.out, part)) << part;
 }
+
+}  // namespace plot_test

@@ -9,7 +9,7 @@
 #include "io/tensor_file.h"
 #include "model/tiny.h"
 
-namespace lorikeet {
+namespace lorikeet::families_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -190,4 +190,4 @@ TEST(Infotext, TellsTheSeparateAutoencoderAndTheLorasOfTheSecondPass) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::families_test

@@ -9,7 +9,7 @@
 #include "generate/engine.h"
 #include "generate/infotext.h"
 
-namespace lorikeet {
+namespace lorikeet::plot_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -251,4 +251,4 @@ TEST(PlotSheet, ASheetThatWouldBeTooLargeIsMadeSmaller) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::plot_test

@@ -16,7 +16,7 @@
 #include "sampling/noise.h"
 #include "sampling/run_plan.h"
 
-namespace lorikeet {
+namespace lorikeet::tag_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -365,4 +365,4 @@ TEST(LoraPlan, PiecesAreMergedRampsAndRegionsRunBesideTheLayers) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::tag_test

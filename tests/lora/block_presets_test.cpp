@@ -10,7 +10,7 @@
 #include "base/scratch.h"
 #include "lora/models.h"
 
-namespace lorikeet {
+namespace lorikeet::block_presets_test {
 namespace {
 
 // A U-Net of so many sizes with two residual blocks each on the way down, as SD1 (4) and SDXL (3) have it; one layer a block.
@@ -153,4 +153,4 @@ TEST(BlockPresets, FilesAreFoundInTheModelsFolderAndBesideTheLoras) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::block_presets_test

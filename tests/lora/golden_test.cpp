@@ -9,7 +9,7 @@
 #include "lora/apply.h"
 #include "lora/models.h"
 
-namespace lorikeet {
+namespace lorikeet::golden_test {
 namespace {
 
 using testing::golden;
@@ -128,4 +128,4 @@ TEST(DefectiveLora, unknown_keys_are_reported_and_the_rest_applies) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::golden_test

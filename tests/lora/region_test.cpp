@@ -8,7 +8,7 @@
 #include "lora/apply.h"
 #include "lora/models.h"
 
-namespace lorikeet {
+namespace lorikeet::region_test {
 namespace {
 
 using testing::golden;
@@ -262,4 +262,4 @@ TEST(Divide, SharesOfThePartsSumToOneAndEmptyPartsAreLeftOut) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::region_test

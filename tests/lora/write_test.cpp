@@ -13,7 +13,7 @@
 #include "lora/models.h"
 #include "lora/naming.h"
 
-namespace lorikeet {
+namespace lorikeet::write_test {
 namespace {
 
 using testing::error_of;
@@ -224,4 +224,4 @@ TEST(Writing, RefusesWhatAStyleHasNoWordFor) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::write_test

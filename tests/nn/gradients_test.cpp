@@ -11,7 +11,7 @@
 #include "nn/kernels/isa.h"
 #include "nn/kernels/kernels.h"
 
-namespace lorikeet {
+namespace lorikeet::gradients_test {
 namespace {
 
 using kernels::Isa;
@@ -356,4 +356,4 @@ TEST(GradientsOfKernels, OtherTypesTakeTheFormula) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::gradients_test

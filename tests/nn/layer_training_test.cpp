@@ -7,7 +7,7 @@
 #include "nn/kernels/kernels.h"
 #include "nn/layer.h"
 
-namespace lorikeet {
+namespace lorikeet::layer_training_test {
 namespace {
 
 using Tensors = std::vector<Tensor>;
@@ -318,4 +318,4 @@ TEST(LayerTraining, ASecondDerivativeOfAFrozenLayerIsRefused) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::layer_training_test

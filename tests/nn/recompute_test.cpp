@@ -7,7 +7,7 @@
 #include "nn/functional.h"
 #include "nn/layer.h"
 
-namespace lorikeet {
+namespace lorikeet::recompute_test {
 namespace {
 
 using Tensors = std::vector<Tensor>;
@@ -160,4 +160,4 @@ TEST(Recompute, WhatItCannotDoIsAnError) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::recompute_test

@@ -8,6 +8,7 @@
 
 using namespace lorikeet;
 
+namespace run_plan_test {
 namespace {
 
 const NoiseSchedule& trained() {
@@ -101,3 +102,5 @@ TEST(RunPlan, SplitsOldSamplerNames) {
   EXPECT_THROW(split_name("Karras"), Error);
   EXPECT_THROW(split_name("Eular Karras"), Error);
 }
+
+}  // namespace run_plan_test

@@ -12,7 +12,7 @@
 #include "training/picture_files.h"
 #include "training/random.h"
 
-namespace lorikeet {
+namespace lorikeet::dataset_test {
 
 namespace fs = std::filesystem;
 using testing::Bytes;
@@ -400,4 +400,4 @@ TEST_F(DatasetTest, ReadingCanBeCancelled) {
   EXPECT_THROW(read_dataset(config_, progress), Error);
 }
 
-}  // namespace lorikeet
+}  // namespace lorikeet::dataset_test

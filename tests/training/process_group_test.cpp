@@ -22,6 +22,7 @@
 using namespace lorikeet;
 namespace fs = std::filesystem;
 
+namespace process_group_test {
 namespace {
 
 constexpr const char* kFolder = "LORIKEET_TEST_FOLDER";  // where ranks leave what they found
@@ -255,3 +256,5 @@ TEST(LaunchProcesses, AProgramThatIsNotThereIsAnExitCode) {
   EXPECT_EQ(launch_processes(2, {"/nonexistent/program"}), 127);
   EXPECT_NE(::testing::internal::GetCapturedStderr().find("cannot be started"), std::string::npos);
 }
+
+}  // namespace process_group_test

@@ -20,6 +20,7 @@
 using namespace lorikeet;
 namespace fs = std::filesystem;
 
+namespace run_folder_test {
 namespace {
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
@@ -329,3 +330,5 @@ TEST_F(RunFolderTest, TheLogGoesToTheTableAndToTensorBoardAndCanBeRewound) {
   EXPECT_TRUE(has(events[0], "loss/train") && !has(events[0], "loss/validation"));
   EXPECT_TRUE(has(events[1], "loss/train") && has(events[1], "loss/validation"));
 }
+
+}  // namespace run_folder_test

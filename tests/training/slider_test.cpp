@@ -11,7 +11,7 @@
 #include "training/tiny_networks.h"
 #include "training/train.h"
 
-namespace lorikeet {
+namespace lorikeet::slider_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -288,4 +288,4 @@ TEST_F(SliderRun, StopsAtTheFirstValueThatIsNotANumber) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::slider_test

@@ -12,7 +12,7 @@
 #include "training/targets.h"
 #include "training/tiny_networks.h"
 
-namespace lorikeet {
+namespace lorikeet::trainable_test {
 namespace {
 
 using testing::answer;
@@ -432,4 +432,4 @@ TEST(Describe, SaysHowMuchIsTrained) {
 }
 
 }  // namespace
-}  // namespace lorikeet
+}  // namespace lorikeet::trainable_test

@@ -6,6 +6,7 @@
 #include "lora/kinds/rotation.h"
 
 namespace lorikeet {
+namespace boft_kind {
 namespace {
 
 class BoftAdapter : public Adapter {
@@ -64,7 +65,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 }
 
 }  // namespace
+}  // namespace boft_kind
 
-const AdapterKind kBoftKind{"boft", "rotations in several butterfly stages", recognise, load, nullptr};
+const AdapterKind kBoftKind{"boft", "rotations in several butterfly stages", boft_kind::recognise, boft_kind::load, nullptr};
 
 }  // namespace lorikeet

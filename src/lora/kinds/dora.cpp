@@ -8,6 +8,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace dora_kind {
 namespace {
 
 class DoraAdapter : public Adapter {
@@ -83,7 +84,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
 }
 
 }  // namespace
+}  // namespace dora_kind
 
-const AdapterKind kDoraKind{"dora", "another kind's change with its magnitude learnt apart", recognise, load, create};
+const AdapterKind kDoraKind{"dora", "another kind's change with its magnitude learnt apart", dora_kind::recognise, dora_kind::load, dora_kind::create};
 
 }  // namespace lorikeet

@@ -3,6 +3,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace full_kind {
 namespace {
 
 Tensor changed_bias(const Tensor& bias, const Tensor& difference, double multiplier) {
@@ -52,7 +53,7 @@ class BiasAdapter : public Adapter {
   double alpha() const override { return inner_->alpha(); }
   std::unique_ptr<Adapter> truncated(int64_t rank) const override {
     auto inner = inner_->truncated(rank);
-    return inner ? std::make_unique<BiasAdapter>(std::move(inner), bias_) : nullptr;
+    return inner ? std::make_unique<full_kind::BiasAdapter>(std::move(inner), bias_) : nullptr;
   }
   std::vector<NamedTensor> tensors() const override {
     std::vector<NamedTensor> all = inner_->tensors();
@@ -83,6 +84,7 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions&) {
 }
 
 }  // namespace
+}  // namespace full_kind
 
 Tensor consume_bias(TensorGroup& tensors, std::string_view name, const Layer& layer) {
   const Tensor bias = tensors.consume(name);
@@ -97,9 +99,9 @@ Tensor consume_bias(TensorGroup& tensors, std::string_view name, const Layer& la
 }
 
 std::unique_ptr<Adapter> with_bias_difference(std::unique_ptr<Adapter> adapter, TensorGroup& tensors, const Layer& layer) {
-  return std::make_unique<BiasAdapter>(std::move(adapter), consume_bias(tensors, "diff_b", layer));
+  return std::make_unique<full_kind::BiasAdapter>(std::move(adapter), consume_bias(tensors, "diff_b", layer));
 }
 
-const AdapterKind kFullKind{"full", "whole differences of weight and bias", recognise, load, create};
+const AdapterKind kFullKind{"full", "whole differences of weight and bias", full_kind::recognise, full_kind::load, full_kind::create};
 
 }  // namespace lorikeet

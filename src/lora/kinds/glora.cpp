@@ -6,6 +6,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace glora_kind {
 namespace {
 
 class GloraAdapter : public Adapter {
@@ -79,7 +80,8 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 }
 
 }  // namespace
+}  // namespace glora_kind
 
-const AdapterKind kGloraKind{"glora", "a low-rank change of the weight and one multiplied with it", recognise, load, nullptr};
+const AdapterKind kGloraKind{"glora", "a low-rank change of the weight and one multiplied with it", glora_kind::recognise, glora_kind::load, nullptr};
 
 }  // namespace lorikeet

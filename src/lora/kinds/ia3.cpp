@@ -4,6 +4,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace ia3_kind {
 namespace {
 
 class Ia3Adapter : public Adapter {
@@ -51,7 +52,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions&) {
 }
 
 }  // namespace
+}  // namespace ia3_kind
 
-const AdapterKind kIa3Kind{"ia3", "a factor for each output or input", recognise, load, create};
+const AdapterKind kIa3Kind{"ia3", "a factor for each output or input", ia3_kind::recognise, ia3_kind::load, ia3_kind::create};
 
 }  // namespace lorikeet

@@ -7,6 +7,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace loha_kind {
 namespace {
 
 struct Half {
@@ -104,7 +105,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
 }
 
 }  // namespace
+}  // namespace loha_kind
 
-const AdapterKind kLohaKind{"loha", "the elementwise product of two low-rank products", recognise, load, create};
+const AdapterKind kLohaKind{"loha", "the elementwise product of two low-rank products", loha_kind::recognise, loha_kind::load, loha_kind::create};
 
 }  // namespace lorikeet

@@ -7,6 +7,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace lokr_kind {
 namespace {
 
 struct KroneckerFactor {
@@ -185,7 +186,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
 }
 
 }  // namespace
+}  // namespace lokr_kind
 
-const AdapterKind kLokrKind{"lokr", "the Kronecker product of two small factors", recognise, load, create};
+const AdapterKind kLokrKind{"lokr", "the Kronecker product of two small factors", lokr_kind::recognise, lokr_kind::load, lokr_kind::create};
 
 }  // namespace lorikeet

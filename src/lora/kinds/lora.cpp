@@ -10,6 +10,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace lora_kind {
 namespace {
 
 // The three factors; scale lies in none of them. linear, embedding: down [r, in], up [out, r]; conv2d: down [r, in, kh, kw] or, with
@@ -188,7 +189,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions& option
 }
 
 }  // namespace
+}  // namespace lora_kind
 
-const AdapterKind kLoraKind{"lora", "two low-rank factors (LoRA, LoCon, with CP's middle factor too)", recognise, load, create};
+const AdapterKind kLoraKind{"lora", "two low-rank factors (LoRA, LoCon, with CP's middle factor too)", lora_kind::recognise, lora_kind::load, lora_kind::create};
 
 }  // namespace lorikeet

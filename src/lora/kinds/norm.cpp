@@ -3,6 +3,7 @@
 #include "lora/kinds/kinds.h"
 
 namespace lorikeet {
+namespace norm_kind {
 namespace {
 
 class NormAdapter : public AdditiveAdapter {
@@ -45,7 +46,8 @@ std::unique_ptr<Adapter> create(const Layer& layer, const AdapterOptions&) {
 }
 
 }  // namespace
+}  // namespace norm_kind
 
-const AdapterKind kNormKind{"norm", "differences of a normalisation's gain and bias", recognise, load, create};
+const AdapterKind kNormKind{"norm", "differences of a normalisation's gain and bias", norm_kind::recognise, norm_kind::load, norm_kind::create};
 
 }  // namespace lorikeet

@@ -6,6 +6,7 @@
 #include "lora/kinds/rotation.h"
 
 namespace lorikeet {
+namespace oft_kind {
 namespace {
 
 class OftAdapter : public Adapter {
@@ -61,6 +62,7 @@ std::unique_ptr<Adapter> load(TensorGroup& tensors, const Layer& layer) {
 }
 
 }  // namespace
+}  // namespace oft_kind
 
 Tensor cayley_rotation(const Tensor& blocks, double limit) {
   Tensor skew = blocks - blocks.transpose(-1, -2);
@@ -87,6 +89,6 @@ Tensor consume_rescale(TensorGroup& tensors, const Layer& layer) {
   return rescale.reshape(shape);
 }
 
-const AdapterKind kOftKind{"oft", "rotations of blocks of the output rows", recognise, load, nullptr};
+const AdapterKind kOftKind{"oft", "rotations of blocks of the output rows", oft_kind::recognise, oft_kind::load, nullptr};
 
 }  // namespace lorikeet

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "io/hash.h"
 #include "io/safetensors_writer.h"
 
@@ -78,7 +79,7 @@ void add_history(Metadata& metadata, const std::string& operation, std::vector<o
     inputs[0].erase("history");
   }
   ordered_json entry{
-      {"operation", operation}, {"program", "lorikeet " LORIKEET_VERSION}, {"inputs", inputs}, {"options", std::move(options)}};
+      {"operation", operation}, {"program", std::string("lorikeet ") + program_version()}, {"inputs", inputs}, {"options", std::move(options)}};
   for (const auto& [key, value] : before) {
     const bool rewritten = key == kHistory || key == kModelHash || key == kLegacyHash || key == kSpecHash;
     if (!rewritten && value_of(metadata, key) != value) entry["former"][key] = value;
