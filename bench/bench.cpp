@@ -151,6 +151,8 @@ class Bench {
       engine = std::make_unique<Engine>(EngineOptions{.checkpoint = checkpoint_, .device = options_.device, .precision = precision});
     };
     add("load " + precision, 1000 * seconds_of(load), "ms");  // the first: a person waits for that one
+    // A virtual machine may have to ask its host for memory first: a second load, into the same memory, is without that.
+    if (wanted("load again " + precision)) add("load again " + precision, 1000 * seconds_of(load), "ms");
     const Device device = engine->unet().compute().device;
     for (const int side : options_.large ? std::vector{256, 512} : std::vector{256}) {
       const UNetInput input = unet_input(side, 2, device, engine->spec());
@@ -163,7 +165,7 @@ class Bench {
     }
     const auto& text = *engine->text_encoders()[0];
     const Tensor ids = torch::randint(0, 49000, {2, 77}, torch::TensorOptions().dtype(torch::kLong)).to(device);
-    timed("text encoder, prompt and negative prompt,", "f32", 2 * work_.text, 3, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
+    timed("text encoder, prompt and negative prompt,", "f32", 2 * work_.text, 10, [&] { text.forward(text.embed(ids), ids.argmax(1), 1); });
     if (wanted("LoRA load change un-merge merge and un-merge run-time overhead")) loras(*engine, precision);
     add("peak memory so far " + precision, static_cast<double>(peak_memory_mb()), "MB");
   }

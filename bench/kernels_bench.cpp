@@ -215,6 +215,7 @@ int main(int argc, char** argv) {
     bench_attention(dtype, 2, 8, 256, 256, 160);
     bench_attention(dtype, 2, 10, 1024, 1024, 64);
     bench_attention(dtype, 1, 1, 4096, 4096, 512);
+    bench_attention(dtype, 2, 12, 77, 77, 64);  // the text encoder
     bench_attention(dtype, 1, 8, 4096, 4096, 40);
     bench_attention_backward(dtype, 1, 8, 4096, 4096, 40);
     bench_attention_backward(dtype, 1, 8, 4096, 77, 40);
@@ -240,6 +241,9 @@ int main(int argc, char** argv) {
     bench_linear(dtype, 512, 1280, 1280);
     bench_linear(dtype, 512, 1280, 10240);
     bench_linear(dtype, 154, 768, 320);
+    bench_linear(dtype, 154, 768, 768);  // the text encoder
+    bench_linear(dtype, 154, 768, 3072);
+    bench_linear(dtype, 154, 3072, 768);
     bench_rows(dtype);
     bench_rows_backward(dtype);
   }

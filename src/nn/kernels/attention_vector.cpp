@@ -26,35 +26,42 @@ LORIKEET_INLINE Scratch divide(void* memory, int64_t width) {
   return s;
 }
 
-// Scores -> weights 2^(to_log2 · (score - maximum)) relative to the running maximum; sums and results so far follow the maximum.
-template <int Degree>
-void softmax_block(const Scratch& s, int64_t keys, int64_t width, float to_log2, bool first) {
-  for (int64_t n = 0; n < kQueries; n += kTileVectors * kLanes) {
-    F top[kTileVectors], total[kTileVectors];
-    for (int j = 0; j < kTileVectors; ++j) top[j] = first ? all(kMasked) : load(s.top + n + j * kLanes);
-    for (int64_t k = 0; k < keys; ++k) {
-      for (int j = 0; j < kTileVectors; ++j) top[j] = max(top[j], load(s.scores + k * kQueries + n + j * kLanes));
-    }
-    for (int j = 0; j < kTileVectors; ++j) {
-      total[j] = F{};
-      if (!first) {
-        const F change = exp2<Degree>((load(s.top + n + j * kLanes) - top[j]) * to_log2);
-        total[j] = load(s.total + n + j * kLanes) * change;
-        float* out = s.out + n + j * kLanes;
-        for (int64_t c = 0; c < width; ++c) store(out + c * kQueries, load(out + c * kQueries) * change);
-      }
-      store(s.top + n + j * kLanes, top[j]);
-    }
-    for (int64_t k = 0; k < keys; ++k) {
-      for (int j = 0; j < kTileVectors; ++j) {
-        float* p = s.scores + k * kQueries + n + j * kLanes;
-        const F weight = exp2<Degree>((load(p) - top[j]) * to_log2);
-        total[j] += weight;
-        store(p, weight);
-      }
-    }
-    for (int j = 0; j < kTileVectors; ++j) store(s.total + n + j * kLanes, total[j]);
+// Scores -> weights 2^(to_log2 · (score - maximum)) relative to the running maximum; sums and results so far follow the maximum. Of the
+// queries in Vectors vectors from n on.
+template <int Degree, int Vectors>
+void softmax_tile(const Scratch& s, int64_t n, int64_t keys, int64_t width, float to_log2, bool first) {
+  F top[Vectors], total[Vectors];
+  for (int j = 0; j < Vectors; ++j) top[j] = first ? all(kMasked) : load(s.top + n + j * kLanes);
+  for (int64_t k = 0; k < keys; ++k) {
+    for (int j = 0; j < Vectors; ++j) top[j] = max(top[j], load(s.scores + k * kQueries + n + j * kLanes));
   }
+  for (int j = 0; j < Vectors; ++j) {
+    total[j] = F{};
+    if (!first) {
+      const F change = exp2<Degree>((load(s.top + n + j * kLanes) - top[j]) * to_log2);
+      total[j] = load(s.total + n + j * kLanes) * change;
+      float* out = s.out + n + j * kLanes;
+      for (int64_t c = 0; c < width; ++c) store(out + c * kQueries, load(out + c * kQueries) * change);
+    }
+    store(s.top + n + j * kLanes, top[j]);
+  }
+  for (int64_t k = 0; k < keys; ++k) {
+    for (int j = 0; j < Vectors; ++j) {
+      float* p = s.scores + k * kQueries + n + j * kLanes;
+      const F weight = exp2<Degree>((load(p) - top[j]) * to_log2);
+      total[j] += weight;
+      store(p, weight);
+    }
+  }
+  for (int j = 0; j < Vectors; ++j) store(s.total + n + j * kLanes, total[j]);
+}
+
+// columns: the queries, rounded up to whole vectors.
+template <int Degree>
+void softmax_block(const Scratch& s, int64_t columns, int64_t keys, int64_t width, float to_log2, bool first) {
+  int64_t n = 0;
+  for (; n + kTileVectors * kLanes <= columns; n += kTileVectors * kLanes) softmax_tile<Degree, kTileVectors>(s, n, keys, width, to_log2, first);
+  for (; n < columns; n += kLanes) softmax_tile<Degree, 1>(s, n, keys, width, to_log2, first);
 }
 
 // Key `first_key + k` is hidden from the queries before it.
@@ -67,9 +74,9 @@ void mask_block(float* scores, int64_t first_key, int64_t keys, int64_t first_qu
 
 #if defined(__AVX512BF16__)
 // Weights [keys][64] -> [keys / 2][64] pairs, over their own beginning.
-void pair_rows(float* weights, int64_t keys) {
+void pair_rows(float* weights, int64_t columns, int64_t keys) {
   for (int64_t k = 0; k < keys; k += 2) {
-    for (int64_t n = 0; n < kQueries; n += kLanes) {
+    for (int64_t n = 0; n < columns; n += kLanes) {
       const F low = load(weights + k * kQueries + n), high = k + 1 < keys ? load(weights + (k + 1) * kQueries + n) : F{};
       store(weights + k / 2 * kQueries + n, bits_as<F>(rounded_to_bf16(low) | rounded_to_bf16(high) << 16));
     }
@@ -78,8 +85,8 @@ void pair_rows(float* weights, int64_t keys) {
 #endif
 
 template <class Kind, class T>
-void pack_queries(const AttentionShape& shape, const T* q, int64_t queries, float* to) {
-  for (int64_t t = 0; t < kQueries; ++t, q += shape.q_stride) {
+void pack_queries(const AttentionShape& shape, const T* q, int64_t queries, int64_t columns, float* to) {
+  for (int64_t t = 0; t < columns; ++t, q += shape.q_stride) {
     for (int64_t c = 0; c < shape.width; c += Kind::kPerStep) {
       float* at = to + c / Kind::kPerStep * kQueries + t;
       if (t >= queries) {
@@ -99,20 +106,20 @@ void run(const AttentionShape& shape, int64_t first, const AttentionHead& head) 
   constexpr int64_t kStep = Kind::kPerStep;
   const int64_t width = shape.width, depth = steps(width, kStep);
   const Scratch s = divide(head.scratch, width);
-  const int64_t queries = min(kQueries, shape.queries - first);
-  pack_queries<Kind>(shape, static_cast<const T*>(head.q) + first * shape.q_stride, queries, s.q);
+  const int64_t queries = min(kQueries, shape.queries - first), columns = whole_vectors(queries);
+  pack_queries<Kind>(shape, static_cast<const T*>(head.q) + first * shape.q_stride, queries, columns, s.q);
   const auto* k_packed = static_cast<const typename Kind::Element*>(head.packed);
   const auto* v_packed = k_packed + shape.keys * depth;
   const int64_t end = shape.causal ? min(shape.keys, first + queries) : shape.keys;
   for (int64_t key = 0; key < end; key += kKeys) {
     const int64_t keys = min(kKeys, end - key);
-    multiply<Kind>({k_packed + key * depth, depth, 1, s.q, kQueries, s.scores, kQueries, keys, kQueries, depth, /*accumulate=*/false});
+    multiply<Kind>({k_packed + key * depth, depth, 1, s.q, kQueries, s.scores, kQueries, keys, columns, depth, /*accumulate=*/false});
     if (shape.causal && key + keys > first) mask_block(s.scores, key, keys, first);
-    softmax_block<degree_for<T>()>(s, keys, width, shape.scale * kLog2e, key == 0);
+    softmax_block<degree_for<T>()>(s, columns, keys, width, shape.scale * kLog2e, key == 0);
 #if defined(__AVX512BF16__)
-    if constexpr (kStep == 2) pair_rows(s.scores, keys);
+    if constexpr (kStep == 2) pair_rows(s.scores, columns, keys);
 #endif
-    multiply<Kind>({v_packed + key / kStep * width, 1, width, s.scores, kQueries, s.out, kQueries, width, kQueries, steps(keys, kStep),
+    multiply<Kind>({v_packed + key / kStep * width, 1, width, s.scores, kQueries, s.out, kQueries, width, columns, steps(keys, kStep),
                     /*accumulate=*/key != 0});
   }
   for (int64_t t = 0; t < queries; ++t) {
