@@ -31,9 +31,11 @@ ModelSpec tiny_spec() {
   return spec;
 }
 
+fs::path folder_of(pid_t process) { return fs::temp_directory_path() / ("lorikeet-train-test-" + std::to_string(process)); }
+
 // One checkpoint and one folder of pictures for all tests of this process.
 struct Scene {
-  fs::path folder = fs::temp_directory_path() / ("lorikeet-train-test-" + std::to_string(::getpid()));
+  fs::path folder = folder_of(::getpid());
   fs::path checkpoint = folder / "tiny.safetensors", images = folder / "photos";
 
   Scene() {
@@ -135,6 +137,7 @@ int run_child(const std::string& what, const std::map<std::string, std::string>&
   }
   int status = 0;
   ::waitpid(child, &status, 0);
+  fs::remove_all(folder_of(child));  // a child that was killed leaves its own
   return status;
 }
 

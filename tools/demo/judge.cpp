@@ -46,7 +46,7 @@ Sample painted_sample(uint64_t seed, uint64_t index) {
     if (u < .04)
       wishes.held_out = true;
     else
-      wishes.composition = u < .5 ? "single" : u < .65 ? "count" : "pair";
+      wishes.composition = u < .35 ? "single" : u < .45 ? "count" : "pair";
   }
   const auto styles = painter::styles();
   const painter::Style& style = random.chance(.5) ? styles[0] : styles[random.below(styles.size())];

@@ -1,5 +1,5 @@
 // The judge: a small network that tells what a picture of the painter's world shows, so that a trained model can be measured without eyes.
-// It is trained anew from painted pictures, always the same ones, in a minute or two; how often it errs on others is part of every report.
+// It is trained anew from painted pictures, always the same ones, in about five minutes on two cores; how often it errs on others is part of every report.
 #pragma once
 #include <array>
 #include <functional>
@@ -32,7 +32,7 @@ struct Verdict {
 };
 
 struct JudgeOptions {
-  int pictures = 9000, rounds = 9;
+  int pictures = 20000, rounds = 10;
   uint64_t seed = 1000;  // of the painter; pictures for training
 };
 
