@@ -32,7 +32,7 @@ std::optional<FoundModel> local_checkpoint(const Infotext& text, const ModelFold
       notes.push_back("the checkpoint " + found.file.path.string() + " has the picture's name, but not its hash " + text.model_hash);
     return found;
   } catch (const Error&) {
-    notes.push_back("the picture's checkpoint " + text.model + " (" + text.model_hash + ") is not here");
+    notes.push_back("the picture's checkpoint " + text.model + (text.model_hash.empty() ? "" : " (" + text.model_hash + ")") + " is not here");
     return std::nullopt;
   }
 }
@@ -43,7 +43,7 @@ FromPicture read_from_picture(const std::filesystem::path& picture, const ModelF
   if (parameters.empty())
     throw Error(ErrorKind::bad_input, picture.string() + " carries no settings", "programs that edit or send pictures often take them out");
   Infotext text = parse_infotext(parameters);
-  FromPicture result{std::move(text.request), std::nullopt, std::move(text.notes)};
+  FromPicture result{std::move(text.request), std::nullopt, std::move(text.notes), text.from_picture, text.inpainted};
   const auto names = local_names(text.lora_hashes, folders, result.notes);
   for (std::string& prompt : result.request.prompts) prompt = rename_loras(prompt, names);
   result.request.hr_prompt = rename_loras(result.request.hr_prompt, names);

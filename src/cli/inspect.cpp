@@ -47,7 +47,8 @@ ordered_json inspect_picture(const fs::path& path) {
     for (const auto& [key, value] : file.text) json["text"][key] = value;
     return json;
   }
-  const Infotext info = parse_infotext(text);
+  Infotext info = parse_infotext(text);
+  if (const std::string note = note_of_other_pictures(info.from_picture, info.inpainted); !note.empty()) info.notes.push_back(note);
   json["prompt"] = info.request.prompts[0];
   if (!info.request.negative_prompt.empty()) json["negative_prompt"] = info.request.negative_prompt;
   for (const auto& [key, value] : info.parameters) json["settings"][key] = value;
@@ -144,6 +145,7 @@ ordered_json inspect_model(const fs::path& path, bool hashes) {
 // "key: value" lines, deeper ones indented.
 void print(const ordered_json& json, const std::string& indent, Output& output) {
   for (const auto& [key, value] : json.items()) {
+    if (json.is_object() && value == "") continue;  // what the file does not tell
     output.out << indent << (json.is_array() ? "-" : key + ":");
     if (value.is_object() || (value.is_array() && !value.empty() && value[0].is_object())) {
       output.out << "\n";

@@ -80,9 +80,14 @@ void add_output_options(CLI::App& app, OutputFlags& flags, const std::string& de
   app.add_flag("--force", flags.force, "Replace a file that is there already.")->group("Options");
 }
 
-fs::path output_path(const OutputFlags& flags, const std::vector<fs::path>& inputs) {
+fs::path output_path(const OutputFlags& flags, const std::vector<fs::path>& inputs, bool is_folder) {
   if (flags.path.empty()) throw Error(ErrorKind::bad_input, "where to?", "-o FILE.safetensors");
-  const fs::path path = flags.path;
+  fs::path path = flags.path;
+  if (!is_folder && !path.has_extension()) path += ".safetensors";
+  if (!is_folder && lower(path.extension().string()) != ".safetensors") {
+    throw Error(ErrorKind::bad_input, path.string() + " would hold safetensors under another extension",
+                "name it " + fs::path(path).replace_extension(".safetensors").string());
+  }
   refuse_input_as_output(path, inputs);
   std::error_code code;
   if (!flags.force && fs::exists(path, code))

@@ -41,8 +41,9 @@ struct OutputFlags {
 };
 // Adds -o and --dtype.
 void add_output_options(CLI::App& app, OutputFlags& flags, const std::string& default_dtype);
-// Error{bad_input}: none given, or a file is there already and --force is not given, or it is one of `inputs`.
-std::filesystem::path output_path(const OutputFlags& flags, const std::vector<std::filesystem::path>& inputs);
+// With .safetensors where no extension is given. Error{bad_input}: none given, another extension, or a file is there already and --force is
+// not given, or it is one of `inputs`. is_folder: what is written is a folder, of any name.
+std::filesystem::path output_path(const OutputFlags& flags, const std::vector<std::filesystem::path>& inputs, bool is_folder = false);
 
 // "264 layers, rank 128 -> 32, relative error 0.012 (largest 0.03 at …)"
 void print_layers(const std::vector<LayerResult>& layers, std::ostream& out);

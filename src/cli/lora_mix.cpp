@@ -94,7 +94,7 @@ int bake_files(const ManyFiles& flags, Output& output) {
   const OpenCheckpoint& model = *table.checkpoint();
   std::vector<fs::path> sources = paths_of(inputs);
   sources.push_back(model.checkpoint->path());
-  const fs::path path = output_path(flags.output, sources);
+  const fs::path path = output_path(flags.output, sources, fs::is_directory(model.checkpoint->path()));
   TerminalProgress progress(output, output.terminal && !verb.quiet);
   const BakeResult result = bake(*model.checkpoint, model.layers, inputs, {dtype_of_word(flags.output.dtype)}, path, progress);
   progress.clear_line();

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/from_picture.h"
 #include "cli/output_files.h"
+#include "generate/infotext.h"
 
 namespace lorikeet {
 
@@ -27,6 +28,8 @@ RequestPlan plan_request(const RequestOptions& options, const ModelFolders& fold
     plan.request = std::move(from.request);
     plan.notes = std::move(from.notes);
     checkpoint = std::move(from.checkpoint);
+    const std::string note = note_of_other_pictures(from.needs_picture && !options.given->has("init_image"), from.needs_mask && !options.given->has("mask_image"));
+    if (!note.empty()) plan.notes.push_back(note);
   }
   read_given(plan.request, *options.given);
   if (!options.given->has("prompt") && options.from.empty())

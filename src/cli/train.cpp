@@ -28,12 +28,15 @@ struct TrainOptions {
   std::string config, resume;
   std::optional<TrainMethod> method;  // what the command is for; nothing: as the settings say
   std::shared_ptr<GivenFields> given = std::make_shared<GivenFields>();
-  bool json = false, quiet = false, no_install = false;
+  bool json = false, quiet = false;
 };
 
 TrainConfig config_of(const TrainOptions& options, const ModelFolders& folders) {
   TrainConfig config;
-  if (!options.config.empty()) config = read_train_config(options.config);
+  if (!options.config.empty()) {
+    config = read_train_config(options.config);
+    if (options.given->has("out")) config.run_dir.clear();  // the folder of that name, unless one is given
+  }
   if (options.method) config.method = *options.method;
   read_given(config, *options.given);
   config.model = find_checkpoint(folders, config.model).file.path.string();
@@ -114,7 +117,7 @@ int run_train(const TrainOptions& options, Output& output) {
   const TrainResult result = options.resume.empty() ? train(config, hooks, progress) : resume_training(options.resume, hooks, progress);
   progress.clear_line();
   if (result.file.empty()) return 0;  // another process has it
-  report(options, config, result, options.no_install ? fs::path() : install(result, config.method, folders, output), output);
+  report(options, config, result, config.install ? install(result, config.method, folders, output) : fs::path(), output);
   return 0;
 }
 
@@ -123,7 +126,6 @@ RunCommand define(CLI::App& app, std::span<const FieldInfo> settings, std::optio
   options->method = method;
   app.add_option("--config", options->config, "Settings from a TOML file; other options come on top.")->group("Run")->type_name("FILE");
   app.add_option("--resume", options->resume, "Go on with the run in this folder, exactly where it was.")->group("Run")->type_name("FOLDER");
-  app.add_flag("--no-install", options->no_install, "Leave the file in the run's folder instead of copying it to the models folder too.")->group("Run");
   add_field_options(app, settings, options->given);
   add_folder_options(app, options->folders);
   app.add_flag("--json", options->json, "The result as JSON on the standard output.")->group("Run");

@@ -29,7 +29,11 @@ struct Infotext {
   NamedHashes lora_hashes, ti_hashes;
   std::vector<std::pair<std::string, std::string>> parameters;  // all "key: value" of the last line, in order
   std::vector<std::string> notes;                               // what was not understood or cannot be repeated, for people
+  bool from_picture = false, inpainted = false;                 // made from another picture, which is not in the text; by a mask too
 };
+
+// The note on what else is needed to make the picture again; "" where nothing is.
+std::string note_of_other_pictures(bool needs_picture, bool needs_mask);
 
 // Reads what A1111, its descendants and Lorikeet write; never throws. What A1111 would ask to be typed again is put into the request:
 // AddNet fields become <lora:…> tags. parse_infotext(write_infotext(r, facts)).request is r but for what infotext has no word for

@@ -161,7 +161,7 @@ const std::set<std::string_view>& setting_keys() {
   return all;
 }
 
-void note_what_is_missing(const Values& values, const Request& request, std::vector<std::string>& notes) {
+void note_what_is_missing(const Values& values, std::vector<std::string>& notes) {
   static constexpr std::string_view kKnown[] = {
       "Model hash",       "Model",        "VAE hash", "Lora hashes", "LoRA hashes",       "TI hashes", "Version", "Size",
       "Seed resize from", "Hires resize", "Eta DDIM", kExactPrompt,  kExactNegativePrompt};
@@ -172,8 +172,6 @@ void note_what_is_missing(const Values& values, const Request& request, std::vec
     if (!known) others.push_back(key);
   }
   if (!others.empty()) notes.push_back("not repeated: " + join(others, ", "));
-  if (values.find("Denoising strength") && !request.enable_hr)
-    notes.push_back("made from another picture (img2img), which is not in the text; give it with --init-image");
 }
 }  // namespace
 
@@ -200,6 +198,13 @@ Pairs infotext_pairs(std::string_view line) {
   return pairs;
 }
 
+std::string note_of_other_pictures(bool needs_picture, bool needs_mask) {
+  if (needs_picture && needs_mask)
+    return "made from another picture through a mask (inpainting), which are not in the text; give them with --init-image and --mask";
+  if (needs_mask) return "only what a mask shows was painted, and the mask is not in the text; give it with --mask";
+  return needs_picture ? "made from another picture (img2img), which is not in the text; give it with --init-image" : "";
+}
+
 Infotext parse_infotext(std::string_view text) {
   const std::string valid = valid_utf8(text);
   const Parts parts = split_parts(valid);
@@ -220,7 +225,9 @@ Infotext parse_infotext(std::string_view text) {
   for (const std::string_view key : {"Lora hashes", "LoRA hashes"})
     for (auto& hash : read_hashes(values.text(key))) result.lora_hashes.push_back(std::move(hash));
   result.ti_hashes = read_hashes(values.text("TI hashes"));
-  note_what_is_missing(values, r, result.notes);
+  note_what_is_missing(values, result.notes);
+  result.from_picture = values.find("Denoising strength") && !r.enable_hr;
+  result.inpainted = result.from_picture && (values.find("Mask blur") || values.find("Mask mode") || values.find("Masked content") || values.find("Inpaint area"));
   result.parameters = std::move(values.pairs);
   return result;
 }

@@ -38,6 +38,8 @@ struct Prepared {
 
 Prepared prepared(const TaggedLora& lora, const PassFacts& pass) {
   const LoraTag& tag = lora.tag;
+  if (tag.dyn.value_or(1) < 1)
+    throw Error(ErrorKind::bad_input, "a LoRA's tag asks for its first " + std::to_string(*tag.dyn) + " ranks (dyn)", "write dyn=1 or more, or leave it out for all");
   const MultiplierCurve& te = pass.hires && tag.hr_te ? *tag.hr_te : tag.te;
   const MultiplierCurve& unet = pass.hires && tag.hr_unet ? *tag.hr_unet : tag.unet;
   return {{lora.lora, te.first(), 0, tag.dyn, lora.blocks, region_of(lora, pass.size)}, tag, unet};

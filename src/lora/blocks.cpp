@@ -1,5 +1,6 @@
 #include "lora/blocks.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -83,6 +84,18 @@ std::string block_of(std::string_view path) {
   if (component == "text_encoder") return text_block("TE", "TE", body);
   if (component == "text_encoder_2") return text_block("TE2", "TE2-", body);
   return "OTHER";
+}
+
+bool begins_a_block(std::string_view name) {
+  if (name.empty()) return false;
+  for (const std::string_view whole : {"BASE", "MID", "OTHER"})
+    if (starts_with(whole, name)) return true;
+  for (const std::string_view numbered : {"IN", "OUT", "TE", "TE2-"}) {
+    if (starts_with(numbered, name)) return true;
+    const std::string_view number = starts_with(name, numbered) ? name.substr(numbered.size()) : "";
+    if (!number.empty() && number.size() <= 2 && std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; })) return true;
+  }
+  return false;
 }
 
 bool block_before(std::string_view a, std::string_view b) {

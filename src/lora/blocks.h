@@ -13,6 +13,8 @@ namespace lorikeet {
 // "IN04", "MID", "OUT03" for the U-Net's; "TE00"… and "TE2-00"… for the layers of the text encoders, "TE" and "TE2" for what is outside of
 // them; "BASE" for the rest of the U-Net; "OTHER" for a path of no model that is known.
 std::string block_of(std::string_view path);
+// Whether some block's name is `name` or begins with it: "IN04", "OUT", "TE2".
+bool begins_a_block(std::string_view name);
 // In the order of a picture's way through the model: text encoders, BASE, IN, MID, OUT, OTHER.
 bool block_before(std::string_view a, std::string_view b);
 

@@ -11,12 +11,28 @@
 namespace lorikeet {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;  // the order of patterns counts
 
 std::optional<double> number(const Json& object, const std::string& name) {
   const auto found = object.find(name);
   if (found == object.end() || !found->is_number()) return std::nullopt;
   return found->get<double>();
+}
+
+// PEFT's own expression around a key of a pattern (get_pattern_key of its utils/other.py; 0.8 asks for a dot before it). A file's expression is untrusted: this
+// executor takes time in proportion to the text, and knows no back-references; what it does not take is compared as plain text.
+std::regex pattern_of(const std::string& key) {
+  constexpr size_t kLongest = 500;
+  const auto flags = std::regex::ECMAScript | std::regex_constants::__polynomial;  // counts in braces would make it large
+  std::string plain = key;
+  if (starts_with(plain, "^")) plain.erase(0, 1);  // "^" stands where the path begins, which "(.*\\.)?" allows
+  if (ends_with(plain, "$")) plain.pop_back();
+  try {
+    if (plain.size() <= kLongest && plain.find('{') == std::string::npos) return std::regex("(.*\\.)?(" + plain + ")", flags);
+  } catch (const std::regex_error&) {
+  }
+  static const std::regex kSpecial(R"([.*+?^${}()|\[\]\\])");
+  return std::regex("(.*\\.)?" + std::regex_replace(plain.substr(0, kLongest), kSpecial, R"(\$&)"), flags);
 }
 
 // The members of `object` whose names start with `prefix`.
@@ -25,13 +41,8 @@ PeftConfig parse(const Json& object, const std::string& prefix, std::string comp
   if (const auto found = object.find(prefix + "use_rslora"); found != object.end() && found->is_boolean()) config.use_rslora = *found;
   const auto pattern = object.find(prefix + "alpha_pattern");
   if (pattern == object.end() || !pattern->is_object()) return config;
-  for (const auto& [module, alpha] : pattern->items()) {
-    // The patterns are regular expressions, in practice plain paths with an anchor and escaped dots.
-    std::string plain = replace_all(module, "\\.", ".");
-    if (starts_with(plain, "^")) plain.erase(0, 1);
-    if (ends_with(plain, "$")) plain.pop_back();
-    if (alpha.is_number()) config.alpha_pattern[plain] = alpha.get<double>();
-  }
+  for (const auto& [end, alpha] : pattern->items())
+    if (alpha.is_number()) config.alpha_pattern.push_back({pattern_of(end), alpha.get<double>()});
   return config;
 }
 
@@ -59,8 +70,8 @@ T commonest(const std::map<T, int>& counts) {
 }
 
 // PEFT's lora_alpha is a whole number as a rule.
-Json alpha_number(double alpha) {
-  return alpha == static_cast<double>(static_cast<int64_t>(alpha)) ? Json(static_cast<int64_t>(alpha)) : Json(alpha);
+nlohmann::json alpha_number(double alpha) {
+  return alpha == static_cast<double>(static_cast<int64_t>(alpha)) ? nlohmann::json(static_cast<int64_t>(alpha)) : nlohmann::json(alpha);
 }
 
 }  // namespace
@@ -76,7 +87,7 @@ nlohmann::json PeftModules::json() const {
   for (const Module& module : modules_) ++ranks[module.rank], ++alphas[module.alpha];
   const int64_t rank = commonest(ranks);
   const double alpha = commonest(alphas);
-  Json rank_pattern = Json::object(), alpha_pattern = Json::object(), targets = Json::array();
+  auto rank_pattern = nlohmann::json::object(), alpha_pattern = nlohmann::json::object(), targets = nlohmann::json::array();
   for (const Module& module : modules_) {
     targets.push_back(module.name);
     if (module.rank != rank) rank_pattern[module.name] = module.rank;
@@ -90,8 +101,8 @@ bool PeftConfig::covers(std::string_view module) const { return component.empty(
 
 std::optional<double> PeftConfig::alpha(std::string_view module, int64_t rank) const {
   std::optional<double> value = lora_alpha;
-  for (const auto& [end, alpha] : alpha_pattern)
-    if (module == end || ends_with(module, "." + end)) value = alpha;
+  const auto found = std::ranges::find_if(alpha_pattern, [&](const AlphaPattern& p) { return std::regex_match(module.begin(), module.end(), p.end); });
+  if (found != alpha_pattern.end()) value = found->alpha;
   if (value && use_rslora) *value *= std::sqrt(static_cast<double>(rank));
   return value;
 }

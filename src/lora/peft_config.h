@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,9 +13,15 @@ namespace lorikeet {
 
 struct PeftConfig {
   std::string component;  // it is for modules below "component."; empty: for all
+  // A regular expression over the end of a module's path, from a dot or the path's beginning on, and the alpha of those modules.
+  struct AlphaPattern {
+    std::regex end;
+    double alpha;
+  };
+
   std::optional<double> lora_alpha;
-  std::map<std::string, double> alpha_pattern;  // by the end of the module's path
-  bool use_rslora = false;                      // scale alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732, eq. 8)
+  std::vector<AlphaPattern> alpha_pattern;  // in the file's order; the first that fits a module is its own
+  bool use_rslora = false;                  // scale alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732, eq. 8)
 
   // What alpha / rank has to be computed from, so that it is PEFT's scale; nothing when the config has no word about it.
   std::optional<double> alpha(std::string_view module, int64_t rank) const;

@@ -19,21 +19,22 @@ struct SchedulerClass {
   bool multistep;            // spaces one step more and drops the last; Karras spans the whole training range, timesteps rounded
   bool variance_preserving;  // its latents have unit variance
   bool whole_timesteps;
+  bool whole_karras_timesteps;
   Ending ending;
 };
 constexpr std::array kClasses = {
-    SchedulerClass{"EulerDiscreteScheduler", "euler", false, false, false, Ending::zero},
-    SchedulerClass{"EulerAncestralDiscreteScheduler", "euler_a", false, false, false, Ending::zero},
-    SchedulerClass{"HeunDiscreteScheduler", "heun", false, false, false, Ending::zero},
-    SchedulerClass{"LMSDiscreteScheduler", "lms", false, false, false, Ending::zero},
-    SchedulerClass{"KDPM2DiscreteScheduler", "dpm2", false, false, false, Ending::zero},
-    SchedulerClass{"KDPM2AncestralDiscreteScheduler", "dpm2_a", false, false, false, Ending::zero},
-    SchedulerClass{"DDIMScheduler", "ddim", false, true, true, Ending::as_alpha_to_one},
-    SchedulerClass{"DDPMScheduler", "ddpm", false, true, true, Ending::zero},
-    SchedulerClass{"PNDMScheduler", "plms", false, true, true, Ending::as_alpha_to_one},
-    SchedulerClass{"DPMSolverMultistepScheduler", "dpmpp_2m", true, true, true, Ending::as_final_sigmas},
-    SchedulerClass{"UniPCMultistepScheduler", "unipc_bh2", true, true, true, Ending::first_trained},
-    SchedulerClass{"LCMScheduler", "lcm", false, true, true, Ending::zero},
+    SchedulerClass{"EulerDiscreteScheduler", "euler", false, false, false, false, Ending::zero},
+    SchedulerClass{"EulerAncestralDiscreteScheduler", "euler_a", false, false, false, false, Ending::zero},
+    SchedulerClass{"HeunDiscreteScheduler", "heun", false, false, false, false, Ending::zero},
+    SchedulerClass{"LMSDiscreteScheduler", "lms", false, false, false, false, Ending::zero},
+    SchedulerClass{"KDPM2DiscreteScheduler", "dpm2", false, false, false, true, Ending::zero},
+    SchedulerClass{"KDPM2AncestralDiscreteScheduler", "dpm2_a", false, false, false, true, Ending::zero},
+    SchedulerClass{"DDIMScheduler", "ddim", false, true, true, true, Ending::as_alpha_to_one},
+    SchedulerClass{"DDPMScheduler", "ddpm", false, true, true, true, Ending::zero},
+    SchedulerClass{"PNDMScheduler", "plms", false, true, true, true, Ending::as_alpha_to_one},
+    SchedulerClass{"DPMSolverMultistepScheduler", "dpmpp_2m", true, true, true, true, Ending::as_final_sigmas},
+    SchedulerClass{"UniPCMultistepScheduler", "unipc_bh2", true, true, true, true, Ending::first_trained},
+    SchedulerClass{"LCMScheduler", "lcm", false, true, true, true, Ending::zero},
 };
 
 const SchedulerClass& find_class(const std::string& name) {
@@ -49,7 +50,7 @@ Values spaced(const SchedulerClass& row, const DiffusersConfig& config, int step
   Values t;
   for (int i = count - 1; i >= count - steps; --i) {
     if (config.timestep_spacing == "linspace") {
-      t.push_back(count == 1 ? 0 : (trained - 1.0) * i / (count - 1));
+      t.push_back(count == 1 ? 0 : i * ((trained - 1.0) / (count - 1)));  // as numpy.linspace rounds
       if (row.whole_timesteps) t.back() = std::nearbyint(t.back());
     } else if (config.timestep_spacing == "leading") {
       t.push_back(std::min(i * (trained / count) + config.steps_offset, trained - 1));
@@ -103,7 +104,7 @@ DiffusersRun plan_diffusers(const DiffusersConfig& config, int steps, const Nois
     run.sigmas.pop_back();
     for (size_t i = 0; i < run.timesteps.size(); ++i) {
       run.timesteps[i] = noise.timestep(static_cast<float>(run.sigmas[i]));
-      if (row.whole_timesteps) run.timesteps[i] = std::nearbyint(run.timesteps[i]);
+      if (row.whole_karras_timesteps) run.timesteps[i] = std::nearbyint(run.timesteps[i]);
     }
   }
   // EulerDiscreteScheduler.init_noise_sigma and its like; the others start from unit variance.

@@ -35,7 +35,7 @@ struct DiffusersRun {
   double latent_scale(double sigma) const;
 };
 
-// strength < 1: img2img, the last int(steps * strength) steps. Error{unsupported} for a scheduler that has no counterpart here,
+// strength < 1: img2img, the last int(steps * strength) steps. Error{unsupported} for a scheduler or a setting that has no counterpart here,
 // Error{bad_input} for an unknown spacing or steps < 1.
 DiffusersRun plan_diffusers(const DiffusersConfig& config, int steps, const NoiseSchedule& noise, double strength = 1);
 

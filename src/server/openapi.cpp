@@ -89,7 +89,7 @@ json settings_schema(std::span<const FieldInfo> fields) {
 }
 
 bool is_settled_by_server(std::string_view setting) {
-  constexpr std::string_view kSettled[] = {"run_dir", "device", "precision", "threads", "procs"};
+  constexpr std::string_view kSettled[] = {"run_dir", "device", "precision", "threads", "procs", "install"};
   return std::ranges::find(kSettled, setting) != std::end(kSettled);
 }
 

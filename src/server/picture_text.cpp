@@ -53,6 +53,7 @@ json settings_in_text(App& app, const std::string& infotext) {
     request[always] = all[always];
   answer["request"] = std::move(request);
   answer["checkpoint"] = checkpoint_here(app, text, text.notes);
+  if (const std::string note = note_of_other_pictures(text.from_picture, text.inpainted); !note.empty()) text.notes.push_back(note);
   answer["unused"] = text.notes;
   return answer;
 }

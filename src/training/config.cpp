@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "prompt/extra_networks.h"
 #include "training/buckets.h"
 #include "training/lr_schedule.h"
 #include "training/optimizer.h"
@@ -141,6 +142,12 @@ void check_buckets(TrainConfig c) {
   buckets_of(c);
 }
 
+// The network in training is shown as it is: another LoRA would take the place of the one that is being trained.
+void refuse_tags(const std::string& prompt, const std::string& what) {
+  for (const ExtraNetworkTag& tag : take_extra_networks(prompt).tags)
+    if (tag.is_lora()) refuse("the " + what + " \"" + prompt + "\" holds a LoRA", "take <" + tag.type + ":…> out of it; how LoRAs go together is seen with lorikeet generate");
+}
+
 void check_pictures(const TrainConfig& c) {
   if (!has_pictures(c)) return;
   if (c.images.empty()) refuse("no pictures are named", "give a folder of pictures: --images FOLDER");
@@ -151,6 +158,11 @@ void check_pictures(const TrainConfig& c) {
     refuse("validation_images and validation_share are both given", "leave one of the two out");
   if (c.sample_every > 0 && c.sample_prompts.empty() && trim(c.trigger).empty() && trim(c.token).empty())
     refuse("sample pictures are asked for, but there is no prompt for them", "give one with --sample-prompt");
+  refuse_tags(c.class_prompt, "class prompt");
+}
+
+void check_samples(const TrainConfig& c) {
+  for (const std::string& prompt : c.sample_prompts) refuse_tags(prompt, "sample prompt");
 }
 
 void check_slider(const TrainConfig& c) {
@@ -336,6 +348,7 @@ TrainConfig checked(TrainConfig config) {
   check_dependences(config);
   settle_slider(config);
   check_pictures(config);
+  check_samples(config);
   check_slider(config);
   check_what(config);
   check_loss(config);

@@ -50,6 +50,7 @@ struct TrainConfig {
   int64_t seed = 0;             // >= 0; the same seed and settings give the same file
   std::string device = "auto", precision = "auto";
   int threads = 0, procs = 1;   // procs: processes of this machine, data-parallel
+  bool install = true;          // copy the finished file to the models folder too
 
   // What is trained.
   std::string kind = "lora";
@@ -165,6 +166,7 @@ void fields(V& v, C& c) {
   v(c.precision, {.name = "precision", .help = "Of the frozen networks' arithmetic; what is trained is always in float32.", .group = run, .choices = precision_choices});
   v(c.threads, {.name = "threads", .help = "Threads of the CPU; 0: one a core.", .group = run, .range = {0, 1024}});
   v(c.procs, {.name = "procs", .help = "Processes of this machine that train together, each with its own batch.", .group = run, .range = {1, 256}});
+  v(c.install, {.name = "install", .help = "Copy the finished file to the models folder too, not only into the run's.", .group = run});
 
   v(c.kind, {.name = "kind", .help = "Form of the LoRA.", .group = what, .choices = kind_choices});
   v(c.rank, {.name = "rank", .help = "Rank of the change in each layer: how much it can hold.", .group = what, .range = {1, 4096}, .flags = "-r,--dim"});

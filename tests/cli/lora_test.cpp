@@ -135,6 +135,8 @@ TEST_F(LoraCommand, BadInputIsOneClearErrorAndNothingIsWritten) {
            {{"mix", kPlain, "e1_kohya_ldm_sdxl", "-o", path("x.safetensors")}, "error"},
            {{"resize", kPlain, "-o", path("x.safetensors")}, "which rank"},
            {{"resize", kPlain, "--rank", "4"}, "where to"},
+           {{"resize", kPlain, "--rank", "4", "--block-ranks", "OTU=1", "-o", path("x.safetensors")}, "there is no block \"OTU\""},
+           {{"convert", kPlain, "-o", path("x.pt")}, "under another extension"},
            {{"resize", kPlain, "--rank", "4", "-o", kLoras + "/" + kPlain + ".safetensors"}, "is one of the inputs"},
            {{"convert", kPlain, "--to", "webui", "-o", path("x.safetensors")}, "there is no spelling"},
            {{"convert", kPlain, "--dtype", "f8", "-o", path("x.safetensors")}, "no type of numbers"},

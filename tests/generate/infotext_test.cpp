@@ -156,6 +156,19 @@ TEST(Infotext, InpaintingTellsOfItsMask) {
           "Masked content: latent noise, Version"),
       std::string::npos)
       << text;
+  const Infotext read = parse_infotext(text);
+  EXPECT_TRUE(read.from_picture && read.inpainted);
+}
+
+TEST(Infotext, TellsWhichOtherPicturesAreNeededToMakeItAgain) {
+  const Infotext from_words = parse_infotext("a fox\nSteps: 20, Seed: 1"), from_picture = parse_infotext("a fox\nSteps: 20, Seed: 1, Denoising strength: 0.5"),
+                 enlarged = parse_infotext("a fox\nSteps: 20, Seed: 1, Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent");
+  EXPECT_FALSE(from_words.from_picture || enlarged.from_picture || from_picture.inpainted);
+  EXPECT_TRUE(from_picture.from_picture);
+  EXPECT_EQ(note_of_other_pictures(false, false), "");
+  EXPECT_NE(note_of_other_pictures(true, true).find("--init-image and --mask"), std::string::npos);
+  EXPECT_EQ(note_of_other_pictures(true, false).find("mask"), std::string::npos);
+  EXPECT_EQ(note_of_other_pictures(false, true).find("--init-image"), std::string::npos);
 }
 
 TEST(Infotext, WhatIsWrittenIsReadBackForAnyRequest) {

@@ -341,6 +341,10 @@ TEST(Tag, AnUnknownArgumentIsAnErrorBeforeAnyWork) {
   EXPECT_NE(error.find("'blocks=' is not known"), std::string::npos) << error;
 }
 
+TEST(Tag, NoRanksOrFewerAreAnError) {
+  for (const char* dyn : {"dyn=0", "dyn=-1"}) EXPECT_NE(error_of([&] { picture(std::string("a house<lora:one:1:") + dyn + ">"); }).find("dyn=1 or more"), std::string::npos);
+}
+
 // --- the plan ---
 
 LoraSteps plan_of(const std::string& prompt, int steps, LoraApply asked = LoraApply::automatic) {

@@ -132,6 +132,20 @@ TEST(PeftConfig, gives_alpha_from_the_files_metadata_by_component_and_pattern) {
   EXPECT_EQ(alpha_of(*file, "text_encoder.b"), 12);  // 6 / √4 = 12 / 4
 }
 
+// PEFT 0.8: re.match(r".*\.KEY$", module), the first of the keys in the file's order.
+TEST(PeftConfig, patterns_are_regular_expressions_and_the_first_that_fits_counts) {
+  const std::vector<std::string> modules{"unet.a.attn1.to_q", "unet.a.attn2.to_q", "unet.a.attn2.to_k", "unet.b.to_k", "unet.b.to_kk", "unet.b.c(d"};
+  std::map<std::string, Tensor> tensors;
+  for (const std::string& module : modules) {
+    tensors[module + ".lora_A.weight"] = torch::zeros({4, 8});
+    tensors[module + ".lora_B.weight"] = torch::zeros({8, 4});
+  }
+  const auto file = LoraFile::open(written("patterns", tensors, {{"lora_adapter_metadata", R"({"unet.lora_alpha": 8, "unet.alpha_pattern":
+      {"attn2.to_k": 1, "to_k": 2, "attn[12]\\.to_q|nothing": 3, "to_q": 4, "c(d": 5, "(.*)*x{9999}(y+)+$": 6}})"}}));
+  const std::vector<double> wanted{3, 3, 1, 2, 8, 5};
+  for (size_t i = 0; i < modules.size(); ++i) EXPECT_EQ(alpha_of(*file, modules[i]), wanted[i]) << modules[i];
+}
+
 TEST(PeftConfig, that_is_broken_is_an_error) {
   const auto folder = std::filesystem::path(::testing::TempDir()) / "broken_peft";
   std::filesystem::create_directories(folder);

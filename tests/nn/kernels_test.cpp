@@ -1,6 +1,8 @@
 // Every kernel on every instruction set that this machine runs, against the plain formula in float64.
 #include "nn/kernels/kernels.h"
 
+#include <signal.h>
+
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
@@ -274,6 +276,14 @@ TEST_P(Packed, convolutions_change_between_sizes_of_picture) {
     const Tensor expected = wide(at::conv2d(x.to(torch::kFloat), weight.to(dtype).to(torch::kFloat), bias, 1, 1));
     EXPECT_LT(error_of((*conv)(x), expected), tolerance(dtype));
   }
+}
+
+// Else a file that grows past "ulimit -f" would end the program where it stands instead of being an error of write().
+TEST(Process, outlives_the_limit_of_a_files_size) {
+  prepare_process();
+  struct sigaction now {};
+  ASSERT_EQ(::sigaction(SIGXFSZ, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_IGN);
 }
 
 }  // namespace

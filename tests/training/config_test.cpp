@@ -261,6 +261,8 @@ TEST(TrainConfig, FaultsSayWhatWouldDo) {
       {[](auto& c) { c.class_prompt = "a robot"; }, {"class_prompt", "--class-images"}},
       {[](auto& c) { c.validate_every = 5, c.validation_share = 0.1, c.validation_images = "v"; }, {"both"}},
       {[](auto& c) { c.sample_every = 5; }, {"--sample-prompt"}},
+      {[](auto& c) { c.sample_every = 5, c.sample_prompts = {"a fox", "a fox <lora:monet:x>"}; }, {"sample prompt", "<lora:monet:x>", "holds a LoRA"}},
+      {[](auto& c) { c.class_images = "foxes", c.class_prompt = "a fox <lora:monet>"; }, {"class prompt", "holds a LoRA"}},
       {[](auto& c) { c.timestep_least = 600, c.timestep_most = 500; }, {"timestep_least 600", "500"}},
       {[](auto& c) { c.zero_terminal_snr = true, c.prediction = "eps"; }, {"zero_terminal_snr", "--prediction v"}},
       {[](auto& c) { c.steps = 10, c.warmup_steps = 10; }, {"warmup_steps 10", "10 steps"}},

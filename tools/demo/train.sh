@@ -16,7 +16,7 @@ run() {
   shift
   if [ -e "$folder/runs/$name/done" ]; then return; fi
   if [ -e "$folder/runs/$name/run.toml" ]; then
-    "$lorikeet" train --no-install --resume "$folder/runs/$name"
+    "$lorikeet" train --resume "$folder/runs/$name"
   else
     "$lorikeet" train --run-dir "$folder/runs/$name" --out "$name" --seed 1 --no-install "$@"
   fi

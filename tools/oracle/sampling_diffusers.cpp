@@ -15,10 +15,36 @@ namespace {
 
 constexpr double kTimestepBar = 1e-5;  // of 1000
 
-DiffusersConfig config_of(const TensorFile& file) {
+// What of diffusers is no run of our samplers between levels of noise: settings that they lack, and where a scheduler goes its own way.
+void refuse_other_ways(const TensorFile& file, const nlohmann::json& config, const std::string& prediction) {
+  const std::string scheduler = metadata_text(file, "scheduler_class");
+  const auto refuse = [&](const std::string& why) { throw Error(ErrorKind::unsupported, scheduler + ": " + why); };
+  const int steps = static_cast<int>(metadata_number(file, "steps", 10));
+  const bool from_picture = metadata_number(file, "strength", 1) < 1;
+  const std::map<std::string, nlohmann::json> kOnly = {
+      {"solver_order", 2},   {"use_lu_lambdas", false}, {"interpolation_type", "linear"}, {"rescale_betas_zero_snr", false},
+      {"thresholding", false}, {"clip_sample", false},  {"solver_type", scheduler == "UniPCMultistepScheduler" ? "bh2" : "midpoint"}};
+  for (const auto& [name, value] : kOnly)
+    if (config.contains(name) && config[name] != value) refuse(name + " " + config[name].dump());
+  if (scheduler == "DDPMScheduler" && config.value("variance_type", "fixed_small") != "fixed_small") refuse("another variance than fixed_small");
+  if (scheduler == "PNDMScheduler" && prediction == "v") refuse("it takes means of v; here, as in A1111, each v becomes noise first");
+  if (scheduler == "PNDMScheduler" && from_picture) refuse("from a picture on it counts the first step's two calls as two steps");
+  if (scheduler == "LMSDiscreteScheduler" && from_picture)
+    refuse("from a picture on it begins with the coefficients of the fourth order, of which it has one derivative");
+  if (config.value("final_sigmas_type", "") == "sigma_min" && config.value("lower_order_final", true) && steps < 15)
+    refuse("its last step is of first order though it does not end at 0");
+  if (scheduler == "DDIMScheduler" || scheduler == "DDPMScheduler") {
+    const Tensor timesteps = file.read("timesteps").to(torch::kDouble);
+    for (int64_t i = 1; i < timesteps.numel(); ++i)
+      if ((timesteps[i - 1] - timesteps[i]).item<double>() != 1000 / steps) refuse("its steps end at other timesteps than the next ones begin at");
+  }
+}
+
+DiffusersConfig config_of(const TensorFile& file, const std::string& prediction) {
   // Python's json writes infinities, which JSON lacks.
   const std::string text = replace_all(replace_all(metadata_text(file, "config", "{}"), "-Infinity", "null"), "Infinity", "null");
   const auto json = nlohmann::json::parse(text);
+  refuse_other_ways(file, json, prediction);
   DiffusersConfig config;
   config.scheduler_class = metadata_text(file, "scheduler_class");
   config.timestep_spacing = json.value("timestep_spacing", config.timestep_spacing);
@@ -45,7 +71,7 @@ class DiffusersCheck {
         network_(std::move(network)),
         file_(network_.file()),
         prediction_(find_prediction(network_.model().spec.prediction)),
-        run_(plan_diffusers(config_of(file_), static_cast<int>(metadata_number(file_, "steps", 10)), noise_,
+        run_(plan_diffusers(config_of(file_, network_.model().spec.prediction), static_cast<int>(metadata_number(file_, "steps", 10)), noise_,
                             metadata_number(file_, "strength", 1))) {}
 
   void run(const std::string& name) {
@@ -143,7 +169,12 @@ void check_diffusers_run(Check& check, const fs::path& path, const std::string& 
   const auto model = model_named(check, match(path, R"(traj_([^_]+)_.*)"));
   if (!model) return check.skip(name, "its model is not in the folder");
   const auto file = TensorFile::open(path);
-  DiffusersCheck(check, {model, file, metadata_number(*file, "cfg", 7), check.device()}).run(name);
+  try {
+    DiffusersCheck(check, {model, file, metadata_number(*file, "cfg", 7), check.device()}).run(name);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::unsupported) throw;
+    check.skip(name, error.what());
+  }
 }
 
 }  // namespace

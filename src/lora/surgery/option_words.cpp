@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "lora/blocks.h"
 
 namespace lorikeet {
 namespace {
@@ -67,6 +68,9 @@ void read_block_ranks(std::string_view list, RankOptions& options) {
     const auto number = equals == std::string_view::npos ? std::nullopt : parse_int(item.substr(equals + 1));
     if (!number || *number < 1)
       throw Error(ErrorKind::bad_input, "\"" + std::string(item) + "\" is no rank of a block", "--block-ranks IN04=16,OUT=8");
+    if (!begins_a_block(item.substr(0, equals)))
+      throw Error(ErrorKind::bad_input, "there is no block \"" + std::string(item.substr(0, equals)) + "\"",
+                  "the blocks are TE00…, TE2-00…, BASE, IN00…IN11, MID, OUT00…OUT11; IN, OUT, TE and TE2 stand for all of theirs");
     options.block_ranks[std::string(item.substr(0, equals))] = *number;
   }
 }

@@ -13,6 +13,8 @@
 namespace lorikeet::kernels {
 
 void prepare_process() {
+  // A file that would grow past the limit of the shell (ulimit -f) is then an error of write() like a full disk, not the end of the program.
+  signal(SIGXFSZ, SIG_IGN);
   // Threads that libtorch starts here leave all signals to others: one that did not would take the Ctrl-C that the server waits for.
   sigset_t all, before;
   sigfillset(&all);
