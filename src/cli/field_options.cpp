@@ -52,6 +52,7 @@ CLI::Option* add_field_option(CLI::App& app, const FieldInfo& info, const std::s
   }
   option->group(std::string(info.field.group.title));
   if (info.type != FieldType::yes_no) option->type_name(std::string(type_name(info.type)))->default_str(info.default_text);
+  if (info.type == FieldType::yes_no && info.default_text == "true") option->default_str("on");
   return option;
 }
 

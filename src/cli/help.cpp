@@ -21,9 +21,11 @@ std::string flags_of(const CLI::Option& option) {
   std::string text = "  ";
   for (const auto& name : option.get_snames()) text += "-" + name + ", ";
   const auto& names = option.get_lnames();
-  // "--no-x" beside "--x" goes without saying; alone it is the flag.
-  for (size_t i = 0; i < names.size(); ++i)
-    if (i == 0 || !starts_with(names[i], "no-")) text += (i ? ", --" : "--") + names[i];
+  // "--no-x" beside "--x" goes without saying, unless x is on by itself: "--[no-]x"; alone it is the flag.
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool has_no = i == 0 && option.get_default_str() == "on" && std::ranges::find(names, "no-" + names[i]) != names.end();
+    if (i == 0 || !starts_with(names[i], "no-")) text += (i ? ", --" : "--") + std::string(has_no ? "[no-]" : "") + names[i];
+  }
   const std::string type = option.get_type_name();
   return type.empty() ? text : text + " " + type;
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <cstdio>
 
 namespace lorikeet {
 
@@ -93,10 +94,13 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 && name[0] ? name.data() : "localhost";
 }
 
+// TensorBoard reads a folder's files in the order of their names, so the numbers of one second have the same length.
 std::string file_name() {
   static std::atomic<int> number{0};
+  std::array<char, 16> counted{};
+  std::snprintf(counted.data(), counted.size(), "%06d", number++);
   return "events.out.tfevents." + std::to_string(static_cast<int64_t>(seconds_since_1970())) + "." + host_name() + "." +
-         std::to_string(::getpid()) + "." + std::to_string(number++);
+         std::to_string(::getpid()) + "." + counted.data();
 }
 }  // namespace
 

@@ -38,6 +38,12 @@ TEST(Cli, TheFullHelpOfGenerateHasEverySettingAndTheShortOneIsShorter) {
   EXPECT_TRUE(has(brief.out, "--help"));
 }
 
+TEST(Cli, ASettingThatIsOnByItselfStandsInTheHelpWithItsNo) {
+  const std::string help = run({"train", "--help"}).out;
+  EXPECT_TRUE(has(help, "--[no-]install") && has(help, "[on]"));
+  EXPECT_TRUE(has(help, "  --strict ") && !has(help, "[no-]strict"));
+}
+
 TEST(Cli, AFlagThatOnlySwitchesOffStandsInTheHelpByItsName) { EXPECT_TRUE(has(run({"inspect", "-h"}).out, "--no-hash")); }
 
 TEST(Cli, UnknownCommandsAndOptionsNameTheNearOnes) {
