@@ -6,11 +6,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "library/library_json.h"
 #include "server/job_json.h"
 #include "server/problem.h"
 #include "server/routes.h"
-#include "base/version.h"
 
 namespace fs = std::filesystem;
 

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "base/text.h"
-#include "server/routes.h"
 #include "base/version.h"
+#include "server/routes.h"
 
 namespace lorikeet {
 

@@ -1,5 +1,6 @@
 // The judge: a small network that tells what a picture of the painter's world shows, so that a trained model can be measured without eyes.
-// It is trained anew from painted pictures, always the same ones, in about five minutes on two cores; how often it errs on others is part of every report.
+// It is trained anew from painted pictures, always the same ones, in about five minutes on two cores; how often it errs on others is part of
+// every report.
 #pragma once
 #include <array>
 #include <functional>
