@@ -152,8 +152,7 @@ void run_train_job(JobRun& run) {
     throw;
   }
   note_course(run.app, job);
-  const fs::path installed =
-      config.install ? install_trained(made.file, config.method, run.app.options.folders, /*number=*/true) : fs::path();
+  const fs::path installed = install_trained(made.file, config.method, run.app.options.folders, /*number=*/true);
   run.app.library.refresh();
   for (const std::string& warning : made.warnings) job.warnings.push_back(without_folders(warning));
   job.result["file"] = made.file.filename().string();
